@@ -1,0 +1,81 @@
+//! One call until it is answered: retry with backoff, once for every cloud.
+//!
+//! Reads, and mutations that carry a token, are sent again. A mutation without one is not blindly resent: after a
+//! doubtful outcome it is looked up first ([`super::lookup`]). An answer that proves that nothing was applied
+//! (throttled, refused for now) is retried where it is `retryable`.
+
+use std::time::Duration;
+
+use aws_dynamic::{Effect, Operation};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde_json::Value;
+
+use super::{Cloud, Target, error, lookup};
+use crate::error::{Error, Kind, Result};
+
+/// How often a call is sent at most: with the pauses below about three minutes of throttling.
+const ATTEMPTS_MAX: usize = 12;
+
+/// Hears about pauses and waits.
+pub trait Watch: Send + Sync {
+    /// The call is sent again after this pause.
+    fn retrying(&self, error: &Error, pause: Duration);
+    /// Something is not there yet.
+    fn waiting(&self, subject: &str, last: &str);
+}
+
+struct Quiet;
+
+impl Watch for Quiet {
+    fn retrying(&self, _: &Error, _: Duration) {}
+    fn waiting(&self, _: &str, _: &str) {}
+}
+
+/// For calls that nobody needs to hear about.
+pub fn quietly() -> impl Watch {
+    Quiet
+}
+
+/// Pauses between attempts: half a second, doubled up to twenty, with jitter so that branches do not march in step.
+pub fn pauses(seed: u64) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(20))
+        .with_max_times(ATTEMPTS_MAX - 1)
+        .with_jitter()
+        .with_jitter_seed(seed)
+        .build()
+}
+
+/// Sends a checked input until it is answered or there is no point.
+pub async fn send(
+    cloud: &Cloud,
+    target: &Target,
+    operation: &'static Operation,
+    input: &Value,
+    watch: &dyn Watch,
+) -> Result<Value> {
+    let resend = operation.effect == Effect::Read || operation.token.is_some_and(|token| !input[token].is_null());
+    // Virtual time makes the seed the same in every rehearsal; real time makes it different in every process.
+    let mut pauses = pauses(cloud.clock.now().as_nanosecond().unsigned_abs() as u64);
+    loop {
+        let failure = match cloud.aws.call(target, operation, input).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let region = cloud.aws.region(target).await.ok();
+        let failure = error::from_call(operation, region.as_deref(), failure);
+        let doubtful = failure.facts().maybe_applied && !resend;
+        if doubtful && let Some(answer) = lookup::applied(cloud, target, operation, input, watch).await? {
+            return Ok(answer);
+        }
+        let again = failure.facts().retryable && (!doubtful || lookup::is_known(operation, input));
+        match pauses.next() {
+            Some(pause) if again && failure.kind() != Kind::Expired => {
+                watch.retrying(&failure, pause);
+                cloud.clock.sleep(pause).await;
+            }
+            _ => return Err(failure),
+        }
+    }
+}

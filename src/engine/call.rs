@@ -1,0 +1,293 @@
+//! The one choke point: every host call of a script passes here.
+//!
+//! Effect gate (before the arguments are looked at) → arguments → approval → event: intent → run on the cloud →
+//! event: outcome → map the error. Because all of it sits here, no binding can forget it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_dynamic::{Enums, Operation, Waiter};
+use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
+use serde_json::{Map, Value, json};
+
+use super::{fault, here};
+use crate::catalog::{Answer, Args, Binding, Call, Effect, Run};
+use crate::cloud::{Connection, Future, lookup, paging, tags, waiters};
+use crate::error::{Error, Place, Result, did_you_mean};
+use crate::event::Event;
+use crate::session::{Session, Watch};
+use crate::value::{self, HIDDEN, Secrets, Show};
+
+/// The result type of functions that the engine calls.
+pub type Thrown<T = Dynamic> = Result<T, Box<EvalAltResult>>;
+
+/// Who calls, and from where.
+pub struct Caller<'a> {
+    /// The session.
+    pub session: &'a Arc<Session>,
+    /// The place in the script.
+    pub place: Place,
+    /// The position, for the engine.
+    pub position: Position,
+}
+
+impl<'a> Caller<'a> {
+    /// From what the engine tells a native function.
+    pub fn of(session: &'a Arc<Session>, context: &NativeCallContext) -> Caller<'a> {
+        let position = context.call_position();
+        Caller { session, place: fault::place(context.call_source(), position), position }
+    }
+
+    /// Turns an error into what the engine throws, with place and step.
+    pub fn throw(&self, mut error: Error) -> Box<EvalAltResult> {
+        let facts = error.facts_mut();
+        facts.at.get_or_insert_with(|| self.place.clone());
+        if facts.step_path.is_none() {
+            facts.step_path = Some(here::get().step);
+        }
+        fault::throw(self.session, error, self.position)
+    }
+
+    /// Runs a call through the choke point. `prepare` looks at the arguments and is not called when the gate refuses.
+    fn host_call<'s>(
+        &'s self,
+        name: &str,
+        effect: Effect,
+        prepare: impl FnOnce() -> Result<Prepared<'s>>,
+    ) -> Result<Answer> {
+        let session = self.session;
+        if session.cancel.is_cancelled() {
+            return Err(session.cancel.reason());
+        }
+        session.gate(name, effect)?;
+        let prepared = prepare()?;
+        if effect == Effect::Pure {
+            return session.wait(effect, prepared.work);
+        }
+        if effect == Effect::Mutate {
+            let target = session.target.overlaid(&here::get().target);
+            session.wait(Effect::Read, session.approve(&target, prepared.cluster.as_deref()))?;
+        }
+        let call = session.next_call();
+        let step = here::get().step;
+        session.events.emit(Event::Intent {
+            call,
+            binding: name.to_owned(),
+            effect,
+            arguments: prepared.shown,
+            step: step.clone(),
+            at: Some(self.place.clone()),
+        });
+        let start = session.cloud.clock.now();
+        let answer = session.wait(effect, prepared.work);
+        let changed = effect == Effect::Mutate && answer.as_ref().is_ok_and(|answer| answer.changed);
+        session.events.emit(Event::Outcome {
+            call,
+            binding: name.to_owned(),
+            effect,
+            changed,
+            took: session.cloud.clock.since(start),
+            error: answer.as_ref().err().cloned(),
+            step: step.clone(),
+        });
+        if let (Effect::Mutate, Ok(_), Some(key)) = (effect, &answer, &prepared.key) {
+            session.succeeded(&step, name, key, changed);
+        }
+        answer
+    }
+}
+
+/// A call whose arguments are in order.
+struct Prepared<'s> {
+    /// Arguments with secrets hidden, for events.
+    shown: Value,
+    /// What makes the call recognisable when it is made again.
+    key: Option<Value>,
+    cluster: Option<Arc<Connection>>,
+    work: Future<'s, Result<Answer>>,
+}
+
+/// Calls an AWS operation.
+pub fn operation(caller: &Caller, operation: &'static Operation, args: &[Dynamic]) -> Thrown {
+    let name = operation.to_string();
+    let effect = effect_of(operation);
+    let answer = caller.host_call(&name, effect, || prepare_operation(caller, operation, args));
+    answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
+}
+
+/// The effect of an operation, in our words.
+pub fn effect_of(operation: &Operation) -> Effect {
+    match operation.effect {
+        aws_dynamic::Effect::Read => Effect::Read,
+        aws_dynamic::Effect::Mutate => Effect::Mutate,
+    }
+}
+
+fn prepare_operation<'s>(
+    caller: &'s Caller,
+    operation: &'static Operation,
+    args: &[Dynamic],
+) -> Result<Prepared<'s>> {
+    let session = caller.session;
+    let mut input = checked_input(operation, args)?;
+    let key = input.clone();
+    let step = here::get().step;
+    let hash = session.request_hash(&step, &operation.to_string(), &key);
+    if effect_of(operation) == Effect::Mutate {
+        let mut extra = session.default_tags();
+        if lookup::needs_tag(operation) {
+            extra.insert(lookup::REQUEST_TAG.to_owned(), hash.clone());
+        }
+        tags::add(operation, &mut input, &extra);
+        if let (Some(token), Some(object)) = (operation.token, input.as_object_mut()) {
+            object.entry(token).or_insert(Value::String(hash));
+        }
+    }
+    let shown = redacted(&key, Secrets::Schema(operation.input));
+    let target = session.target.overlaid(&here::get().target);
+    let work = async move {
+        // Without a region the SDK's own error would talk about endpoint rules.
+        session.cloud.aws.region(&target).await?;
+        let watch = Watch { events: &session.events, binding: &operation.to_string() };
+        let value = paging::call(&session.cloud, &target, operation, &input, &watch).await?;
+        Ok(Answer { value, secrets: Secrets::Schema(operation.output), changed: true })
+    };
+    Ok(Prepared { shown, key: Some(key), cluster: None, work: Box::pin(work) })
+}
+
+/// The input of an operation: nothing, a map, or its one required field.
+fn checked_input(operation: &'static Operation, args: &[Dynamic]) -> Result<Value> {
+    let input = match args.first() {
+        None => json!({}),
+        Some(argument) => match value::to_json(argument, Show::Revealed)? {
+            Value::Object(map) => Value::Object(map),
+            other => {
+                let mut required = operation.required();
+                match (required.next(), required.next()) {
+                    (Some(field), None) => json!({ field.name: other }),
+                    _ => return Err(needs_a_map(operation, &other)),
+                }
+            }
+        },
+    };
+    aws_dynamic::normalise(operation, input, Enums::Strict).map_err(|invalid| {
+        let mut error = Error::invalid(invalid.message);
+        error.facts_mut().notes = invalid.notes;
+        error.facts_mut().service = Some(operation.service.to_owned());
+        error.facts_mut().operation = Some(operation.name.to_owned());
+        error.maybe_hint(invalid.hint).with("path", json!(invalid.path))
+    })
+}
+
+fn needs_a_map(operation: &Operation, found: &Value) -> Error {
+    let names: Vec<&str> = operation.required().map(|field| field.name).collect();
+    let error = Error::invalid(format!("`{operation}` takes a map, found {}", value::describe(found)));
+    match names.as_slice() {
+        [] => error.note("it has no required field"),
+        names => error.note(format!("it needs {}", crate::error::list_and(names))),
+    }
+}
+
+/// Calls one of AWS's waiters.
+pub fn waiter(caller: &Caller, waiter: &'static Waiter, args: &[Dynamic]) -> Thrown {
+    let name = format!("{}::wait_until_{}", waiter.operation.service, waiter.name);
+    let answer = caller.host_call(&name, Effect::Read, || prepare_waiter(caller, &name, waiter, args));
+    answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
+}
+
+/// How long a waiter waits where nothing is said.
+pub const WAIT_DEFAULT: Duration = Duration::from_secs(30 * 60);
+
+fn prepare_waiter<'s>(
+    caller: &'s Caller,
+    name: &str,
+    waiter: &'static Waiter,
+    args: &[Dynamic],
+) -> Result<Prepared<'s>> {
+    let session = caller.session;
+    let input = checked_input(waiter.operation, args.get(..1).unwrap_or_default())?;
+    let mut timeout = WAIT_DEFAULT;
+    let options = args.get(1).map(|options| value::to_json(options, Show::Hidden)).transpose()?;
+    for (key, value) in options.as_ref().and_then(Value::as_object).into_iter().flatten() {
+        match key.as_str() {
+            "timeout" => timeout = value::duration("timeout", value)?,
+            other => {
+                return Err(Error::invalid(format!("unknown option `{other}` for `{name}`"))
+                    .note("the only option is `timeout`")
+                    .maybe_hint(did_you_mean(other, ["timeout"])));
+            }
+        }
+    }
+    let shown = redacted(&input, Secrets::Schema(waiter.operation.input));
+    let target = session.target.overlaid(&here::get().target);
+    let name = name.to_owned();
+    let work = async move {
+        session.cloud.aws.region(&target).await?;
+        let watch = Watch { events: &session.events, binding: &name };
+        let value = waiters::wait(&session.cloud, &target, waiter, &input, timeout, &watch).await?;
+        Ok(Answer::read(value).secret(Secrets::Schema(waiter.operation.output)))
+    };
+    Ok(Prepared { shown, key: None, cluster: None, work: Box::pin(work) })
+}
+
+/// Calls a hand-written binding, on the cluster of a handle where it was called as its method.
+pub fn binding(
+    caller: &Caller,
+    binding: &'static Binding,
+    handle: Option<Arc<Connection>>,
+    args: &[Dynamic],
+) -> Thrown {
+    let answer = match binding.run {
+        Run::Pure(run) => to_args(binding, args, Show::Revealed).and_then(|args| run(&args)).map(Answer::read),
+        Run::Cloud(_) => caller.host_call(binding.name, binding.effect, || {
+            prepare_binding(caller, binding, handle, args)
+        }),
+        Run::Control => Err(Error::bug(format!("`{}` is the engine's own", binding.name))),
+    };
+    answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
+}
+
+fn to_args(binding: &Binding, args: &[Dynamic], show: Show) -> Result<Args> {
+    let positional = args.iter().map(|arg| value::to_json(arg, show)).collect::<Result<Vec<Value>>>()?;
+    Args::check(binding, positional)
+}
+
+fn prepare_binding<'s>(
+    caller: &'s Caller,
+    binding: &'static Binding,
+    handle: Option<Arc<Connection>>,
+    args: &[Dynamic],
+) -> Result<Prepared<'s>> {
+    let Run::Cloud(run) = binding.run else { return Err(Error::bug("only cloud bindings are prepared")) };
+    let session = caller.session;
+    let shown = Value::Object(to_args(binding, args, Show::Hidden)?.as_map().clone());
+    let args = to_args(binding, args, Show::Revealed)?;
+    let key = shown.clone();
+    let cluster = match handle {
+        Some(handle) => Some(handle),
+        None if binding.namespace() == "kube" => session.wait(Effect::Read, session.bare_cluster())?,
+        None => None,
+    };
+    let target = session.target.overlaid(&here::get().target);
+    let used = cluster.clone();
+    let work = async move {
+        let say = |level, text| session.events.message(level, text);
+        let call = Call { args, cloud: &session.cloud, target: &target, cluster, files: &session.files, say: &say };
+        run(call).await
+    };
+    Ok(Prepared { shown: redacted(&shown, Secrets::Kubernetes), key: Some(key), cluster: used, work: Box::pin(work) })
+}
+
+/// A copy with secrets hidden, wherever the rule says they stand.
+fn redacted(value: &Value, secrets: Secrets) -> Value {
+    match value {
+        Value::String(_) if matches!(secrets, Secrets::All) => Value::String(HIDDEN.to_owned()),
+        Value::Array(items) => items.iter().map(|item| redacted(item, secrets)).collect(),
+        Value::Object(object) => Value::Object(redacted_object(object, secrets)),
+        other => other.clone(),
+    }
+}
+
+fn redacted_object(object: &Map<String, Value>, secrets: Secrets) -> Map<String, Value> {
+    object.iter().map(|(key, item)| (key.clone(), redacted(item, secrets.under(object, key)))).collect()
+}

@@ -1,0 +1,208 @@
+//! Errors on their way into scripts and out of them.
+//!
+//! Into scripts an [`Error`] goes as a map, so that `catch (e) { e.kind }` works. Out of them come our own maps, what
+//! a script threw, and the engine's own errors; all become an [`Error`] here, with the place in the operator's file.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, EvalAltResult, ImmutableString, LexError, Map, ParseErrorType, Position};
+use serde_json::Value;
+
+use super::names::Names;
+use crate::error::{Error, Kind, Place, did_you_mean};
+use crate::session::Session;
+use crate::value::{self, Secrets, Show};
+
+/// How names of embedded modules begin; an operator's own files never do, they are shown by their path.
+pub const EMBEDDED: &str = "embedded:";
+
+/// A place from what the engine knows.
+pub fn place(source: Option<&str>, position: Position) -> Place {
+    Place {
+        source: source.unwrap_or_default().to_owned(),
+        line: position.line().unwrap_or(0),
+        column: position.position().unwrap_or(0),
+    }
+}
+
+/// What the engine throws for this error. A cancellation can not be caught.
+pub fn throw(session: &Arc<Session>, error: Error, position: Position) -> Box<EvalAltResult> {
+    let cancelled = error.kind() == Kind::Cancelled || session.cancel.is_cancelled();
+    let value = value::to_dynamic(error.to_json(), Secrets::None);
+    Box::new(if cancelled {
+        EvalAltResult::ErrorTerminated(value, position)
+    } else {
+        EvalAltResult::ErrorRuntime(value, position)
+    })
+}
+
+/// The error that a caught or thrown value stands for.
+pub fn from_value(value: &Dynamic) -> Error {
+    if let Some(text) = value.read_lock::<ImmutableString>() {
+        return Error::failed(text.to_string());
+    }
+    match value::to_json(value, Show::Hidden) {
+        Ok(Value::Object(map)) if map.contains_key("kind") || map.contains_key("message") => Error::from_json(map),
+        Ok(other) => Error::failed(format!("the script threw {other}")),
+        Err(error) => error,
+    }
+}
+
+/// The error of a script that ended with it.
+pub fn from_engine(session: &Arc<Session>, names: &Names, failure: &EvalAltResult) -> Error {
+    let mut frames = Vec::new();
+    let (root, source) = unwind(failure, String::new(), &mut frames);
+    let position = root.position();
+    let mut error = root_error(session, names, root);
+    let facts = error.facts_mut();
+    if facts.at.is_none() && !position.is_none() {
+        facts.at = Some(place(Some(&source), position));
+    }
+    facts.trace = frames;
+    prefer_the_operators_file(&mut error);
+    error
+}
+
+/// Walks down to where it happened. A frame is the place of a call; it lies in the source of the frame around it.
+fn unwind<'e>(
+    failure: &'e EvalAltResult,
+    source: String,
+    frames: &mut Vec<(String, Place)>,
+) -> (&'e EvalAltResult, String) {
+    match failure {
+        EvalAltResult::ErrorInFunctionCall(name, module, inner, position) => {
+            frames.insert(0, (name.clone(), place(Some(&source), *position)));
+            unwind(inner, module.clone(), frames)
+        }
+        EvalAltResult::ErrorInModule(name, inner, position) => {
+            frames.insert(0, (format!("import \"{name}\""), place(Some(&source), *position)));
+            unwind(inner, name.clone(), frames)
+        }
+        other => (other, source),
+    }
+}
+
+/// An operator wants the line of the own file that led there; the place inside stdlib goes to the trace.
+fn prefer_the_operators_file(error: &mut Error) {
+    let facts = error.facts_mut();
+    let inside = facts.at.as_ref().is_some_and(|at| at.source.starts_with(EMBEDDED));
+    if !inside {
+        return;
+    }
+    let own = facts.trace.iter().find(|(_, at)| !at.source.starts_with(EMBEDDED) && at.line > 0).cloned();
+    if let Some((_, own)) = own {
+        if let Some(at) = facts.at.replace(own) {
+            facts.trace.insert(0, ("raised".to_owned(), at));
+        }
+    }
+}
+
+fn root_error(session: &Arc<Session>, names: &Names, root: &EvalAltResult) -> Error {
+    use EvalAltResult as E;
+    match root {
+        E::ErrorRuntime(value, _) => from_value(value),
+        E::ErrorTerminated(value, _) if value.is_map() => from_value(value),
+        E::ErrorTerminated(..) => session.cancel.reason(),
+        E::ErrorParsing(kind, _) => parse_error(kind),
+        other => script_error(names, other),
+    }
+}
+
+/// Mistakes in a script that the engine finds while running it.
+fn script_error(names: &Names, root: &EvalAltResult) -> Error {
+    use EvalAltResult as E;
+    match root {
+        E::ErrorVariableNotFound(name, _) => Error::invalid(format!("variable `{name}` does not exist"))
+            .hint("script functions see only their parameters: hand the value in"),
+        E::ErrorFunctionNotFound(signature, _) => names.unknown_function(signature),
+        E::ErrorModuleNotFound(name, _) => Error::invalid(format!("module `{name}` does not exist"))
+            .maybe_hint(names.import_hint(name)),
+        E::ErrorPropertyNotFound(name, _) => missing_property(name, &[]),
+        E::ErrorIndexNotFound(index, _) => Error::invalid(format!("there is nothing at index `{index}`")),
+        E::ErrorArrayBounds(length, index, _) => {
+            Error::invalid(format!("the list has {}, so there is none at index {index}", crate::error::count("element", *length)))
+        }
+        E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => {
+            Error::invalid(format!("{} is wanted here, found {}", value::describe_type(wanted), value::describe_type(found)))
+        }
+        E::ErrorArithmetic(text, _) => Error::invalid(lower(text)),
+        E::ErrorDataRace(name, _) => Error::invalid(format!("`{name}` is used by two branches at once"))
+            .hint("let each branch return its value and combine the results"),
+        E::ErrorTooManyOperations(_) => Error::failed("the script computes for too long without a call")
+            .hint("look for a loop that never ends"),
+        E::ErrorStackOverflow(_) => Error::failed("functions call each other too deeply")
+            .hint("look for a function that calls itself without an end"),
+        E::ErrorDataTooLarge(what, _) => Error::failed(format!("too large: {}", lower(what))),
+        E::ErrorAssignmentToConstant(name, _) => Error::invalid(format!("`{name}` is a constant")),
+        other => Error::invalid(lower(&plain(other))),
+    }
+}
+
+/// The engine's own words without its position, which we show ourselves.
+fn plain(error: &EvalAltResult) -> String {
+    let text = error.to_string();
+    text.split(" (line ").next().unwrap_or(&text).trim().to_owned()
+}
+
+fn lower(text: &str) -> String {
+    let mut letters = text.trim().trim_end_matches('.').chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// A key that a map does not have.
+pub fn missing_property(name: &str, keys: &[&str]) -> Error {
+    let error = Error::invalid(format!("the map has no key `{name}`"));
+    let error = match keys {
+        [] => error,
+        keys if keys.len() <= 12 => error.note(format!("its keys are {}", crate::error::list_and(keys))),
+        keys => error.note(format!("it has {} keys", keys.len())),
+    };
+    let hint = did_you_mean(name, keys.iter().copied());
+    let optional = format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`");
+    error.hint(hint.unwrap_or(optional))
+}
+
+/// A script that does not parse.
+pub fn parse_error(kind: &ParseErrorType) -> Error {
+    use ParseErrorType as P;
+    match kind {
+        P::VariableUndefined(name) => Error::invalid(format!("variable `{name}` does not exist"))
+            .hint("a name is known from its `let` on, and script functions see only their parameters"),
+        P::ModuleUndefined(name) => {
+            Error::invalid(format!("module `{name}` is not imported")).hint(format!("write `import \"{name}\" as {name};` at the top"))
+        }
+        P::Reserved(word) => reserved(word),
+        P::BadInput(LexError::ImproperSymbol(symbol, _)) => {
+            Error::invalid(format!("`{symbol}` does not belong here"))
+        }
+        P::BadInput(LexError::UnterminatedString) => Error::invalid("a text is not closed"),
+        P::MissingToken(token, what) => Error::invalid(format!("`{token}` is missing {what}")),
+        P::MissingSymbol(what) => Error::invalid(lower(what)),
+        P::UnexpectedEOF => Error::invalid("the script ends in the middle of a statement"),
+        P::ExprTooDeep => Error::invalid("this expression is too deeply nested").hint("split it with `let`"),
+        P::PropertyExpected => Error::invalid("the name of a key is missing here").hint(QUOTE),
+        P::AssignmentToConstant(name) => Error::invalid(format!("`{name}` is a constant")),
+        other => Error::invalid(lower(&other.to_string())),
+    }
+}
+
+const QUOTE: &str = "reserved words such as `default`, `match` or `public` are quoted as keys: `#{ \"default\": 1 }`, `map[\"default\"]`";
+
+fn reserved(word: &str) -> Error {
+    Error::invalid(format!("`{word}` is a reserved word")).hint(QUOTE)
+}
+
+/// What `e.kind` and its like answer for an error of the engine, which scripts catch as a map of its own.
+pub fn engine_map_property(map: &Map, property: &str) -> Option<Dynamic> {
+    let is_engine_error = map.get("error").is_some_and(|error| error.is_string()) && map.contains_key("message");
+    if !is_engine_error {
+        return None;
+    }
+    match property {
+        "kind" => Some("invalid".into()),
+        "retryable" | "maybe_applied" => Some(false.into()),
+        "code" | "service" | "operation" | "status" | "request_id" | "hint" | "step_path" => Some(Dynamic::UNIT),
+        "notes" => Some(Dynamic::from_array(Vec::new())),
+        _ => None,
+    }
+}

@@ -1,0 +1,185 @@
+//! Modules: relative to the importing script → the project's `stdlib/` → embedded in the binary.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::fault::EMBEDDED;
+use super::{Sources, look};
+use crate::error::{Error, Result};
+use crate::event::Level;
+use crate::session::Session;
+use crate::value::{self, Secrets};
+
+include!(concat!(env!("OUT_DIR"), "/stdlib.rs"));
+
+/// The text of an embedded module.
+pub fn embedded(name: &str) -> Option<&'static str> {
+    STDLIB.iter().find(|(module, _)| *module == name).map(|(_, text)| *text)
+}
+
+/// Names of the embedded modules.
+pub fn embedded_names() -> impl Iterator<Item = &'static str> {
+    STDLIB.iter().map(|(module, _)| *module)
+}
+
+/// Finds, compiles and keeps modules. Every module is evaluated once a session.
+pub struct Imports {
+    session: Arc<Session>,
+    sources: Sources,
+    cache: Mutex<BTreeMap<String, Shared<Module>>>,
+}
+
+thread_local! {
+    /// Modules whose top level is being evaluated on this thread, to find cycles.
+    static LOADING: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What an import leads to.
+struct Found {
+    /// Key of the cache and source of places: the file as the operator would write it, or `embedded:stdlib/vpc.rhai`.
+    source: String,
+    text: String,
+}
+
+impl Imports {
+    /// For one session.
+    pub fn new(session: &Arc<Session>, sources: &Sources) -> Imports {
+        Imports { session: session.clone(), sources: sources.clone(), cache: Mutex::default() }
+    }
+
+    fn load(&self, engine: &Engine, source: Option<&str>, name: &str) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let thrown = |error: Error| {
+            let value = value::to_dynamic(error.to_json(), Secrets::None);
+            Box::new(EvalAltResult::ErrorRuntime(value, Position::NONE))
+        };
+        let found = self.find(source, name).map_err(thrown)?;
+        if let Some(module) = self.lock().get(&found.source).cloned() {
+            return Ok(module);
+        }
+        let _loading = Loading::enter(&found.source).map_err(thrown)?;
+        self.sources.insert(&found.source, &found.text);
+        let mut ast = engine
+            .compile(&found.text)
+            .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))
+            .map_err(|failure| self.in_module(&found.source, failure))?;
+        ast.set_source(found.source.clone());
+        look::over(&ast, &found.source).map_err(thrown)?;
+        let mut module =
+            Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(|failure| self.in_module(&found.source, failure))?;
+        module.set_id(found.source.clone());
+        let module: Shared<Module> = module.into();
+        self.lock().insert(found.source, module.clone());
+        Ok(module)
+    }
+
+    /// Names the module around an error, but for what can not be caught: wrapped, a cancellation could be.
+    fn in_module(&self, source: &str, failure: Box<EvalAltResult>) -> Box<EvalAltResult> {
+        if matches!(failure.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) {
+            return failure;
+        }
+        Box::new(EvalAltResult::ErrorInModule(source.to_owned(), failure, Position::NONE))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
+        self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn find(&self, source: Option<&str>, name: &str) -> Result<Found> {
+        if name.is_empty() || Path::new(name).is_absolute() || name.contains('\\') {
+            return Err(Error::invalid(format!("module `{name}` can not be imported: a module is named relative to the script")));
+        }
+        let project = &self.session.project;
+        let importer = source.filter(|source| !source.is_empty() && !source.starts_with(EMBEDDED));
+        let folder = importer.map(|file| self.absolute(file)).and_then(|file| file.parent().map(Path::to_path_buf));
+        let beside = folder.map(|folder| folder.join(format!("{name}.rhai")));
+        let shared = project.root.as_ref().map(|root| root.join("stdlib").join(format!("{name}.rhai")));
+        for candidate in beside.into_iter().chain(shared) {
+            if candidate.is_file() {
+                return self.read(&candidate, name);
+            }
+        }
+        match embedded(name) {
+            Some(text) => Ok(Found { source: format!("{EMBEDDED}stdlib/{name}.rhai"), text: text.to_owned() }),
+            None => Err(unknown_module(name)),
+        }
+    }
+
+    /// Sources are shown as the operator wrote them, so relative ones are relative to the project or to the folder
+    /// that the program was started in.
+    fn absolute(&self, file: &str) -> PathBuf {
+        let path = Path::new(file);
+        let in_project = self.session.project.root.as_ref().map(|root| root.join(path)).filter(|path| path.is_file());
+        in_project.unwrap_or_else(|| path.to_path_buf())
+    }
+
+    fn read(&self, path: &Path, name: &str) -> Result<Found> {
+        let unreadable = |error: std::io::Error| Error::invalid(format!("module `{name}` can not be read: {error}"));
+        let real = path.canonicalize().map_err(unreadable)?;
+        let project = &self.session.project;
+        if let Some(root) = &project.root
+            && !real.starts_with(root)
+        {
+            return Err(Error::invalid(format!("module `{name}` lies outside the project `{}`", root.display()))
+                .hint("copy it into the project, for example into its `stdlib/` folder"));
+        }
+        let text = std::fs::read_to_string(&real).map_err(unreadable)?;
+        let source = project.show(&real);
+        if embedded(name).is_some_and(|embedded| embedded != text) && self.sources.get(&source).is_none() {
+            let said = format!("module `{name}` is the project's `{source}`, which differs from the built-in one");
+            self.session.events.message(Level::Info, said);
+        }
+        Ok(Found { source, text })
+    }
+}
+
+fn unknown_module(name: &str) -> Error {
+    let names: Vec<&str> = embedded_names().collect();
+    Error::invalid(format!("module `{name}` does not exist"))
+        .note(format!("looked beside the script, in the project's `stdlib/`, and among the built-in {}", crate::error::list_and(&names)))
+        .maybe_hint(crate::error::did_you_mean(name, names.iter().copied()))
+}
+
+impl ModuleResolver for Imports {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        source: Option<&str>,
+        path: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        self.load(engine, source, path).map_err(|mut failure| {
+            if failure.position().is_none() {
+                failure.set_position(position);
+            }
+            failure
+        })
+    }
+}
+
+/// One module being loaded; forgets it when dropped.
+struct Loading;
+
+impl Loading {
+    fn enter(source: &str) -> Result<Loading> {
+        LOADING.with_borrow_mut(|loading| {
+            if let Some(start) = loading.iter().position(|module| module == source) {
+                let mut round: Vec<&str> = loading[start..].iter().map(String::as_str).collect();
+                round.push(source);
+                return Err(Error::invalid(format!("modules import each other in a circle: {}", round.join(" → ")))
+                    .hint("move what both need into a third module"));
+            }
+            loading.push(source.to_owned());
+            Ok(Loading)
+        })
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        LOADING.with_borrow_mut(|loading| loading.pop());
+    }
+}

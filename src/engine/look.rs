@@ -1,0 +1,236 @@
+//! The look over a script before it runs: mistakes that would otherwise do the wrong thing silently.
+//!
+//! Refused are an outer variable changed inside a `step`, `return`, `break` and `continue` out of one, a captured
+//! variable changed in a branch of `parallel`, and a closure handed to another module's function (names in it would be
+//! looked up *there*).
+
+use std::collections::BTreeSet;
+
+use rhai::{AST, ASTNode, Expr, FnPtr, Position, Stmt};
+
+use super::fault;
+use super::{HOST_NAMESPACES, STEP};
+use crate::error::{Error, Result};
+
+/// Methods of lists, maps and texts that change what they are called on.
+const CHANGERS: [&str; 17] = [
+    "push", "append", "insert", "pop", "shift", "remove", "clear", "set", "mixin", "truncate", "chop", "splice",
+    "reverse", "sort", "drain", "retain", "fill_with",
+];
+
+/// Looks over a compiled script.
+pub fn over(ast: &AST, source: &str) -> Result<()> {
+    let inside = Inside { ast, source };
+    let mut found: Option<Error> = None;
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(node) = path.last() {
+            found = inspect(node, &inside).err();
+        }
+        found.is_none()
+    });
+    found.map_or(Ok(()), Err)
+}
+
+fn inspect(node: &ASTNode, inside: &Inside) -> Result<()> {
+    match node {
+        ASTNode::Expr(Expr::Custom(custom, _)) if custom.tokens.first().is_some_and(|token| token == STEP) => {
+            match custom.inputs.get(1) {
+                Some(Expr::Stmt(block)) => inside.step(block.statements()),
+                _ => Ok(()),
+            }
+        }
+        ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _)) => {
+            match call.namespace.is_empty() {
+                true if call.name == "parallel" => inside.parallel(&call.args),
+                false if !HOST_NAMESPACES.contains(&call.namespace.root()) => {
+                    closure_handed_over(&call.args, call.namespace.root(), &call.name, inside.source)
+                }
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn at(error: Error, source: &str, position: Position) -> Error {
+    let mut error = error;
+    error.facts_mut().at = Some(fault::place(Some(source), position));
+    error
+}
+
+/// The closure that an expression makes, with how many variables it captures.
+fn closure(expr: &Expr) -> Option<(FnPtr, usize)> {
+    match expr {
+        Expr::DynamicConstant(value, _) => value.clone().try_cast::<FnPtr>().map(|pointer| (pointer, 0)),
+        Expr::Stmt(block) => match block.statements() {
+            [Stmt::Share(_), Stmt::Expr(inner)] => match &**inner {
+                Expr::FnCall(call, _) if call.name == "curry" => {
+                    closure(call.args.first()?).map(|(pointer, _)| (pointer, call.args.len() - 1))
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn closure_handed_over(args: &[Expr], module: &str, function: &str, source: &str) -> Result<()> {
+    match args.iter().find(|arg| closure(arg).is_some()) {
+        None => Ok(()),
+        Some(arg) => {
+            let error = Error::invalid(format!("a closure can not be handed to `{module}::{function}`"))
+                .note("names inside a closure are looked up in the module that calls it, so it could call the wrong function")
+                .hint(format!("hand data to `{module}::{function}`, and call the closure in this script"));
+            Err(at(error, source, arg.position()))
+        }
+    }
+}
+
+/// The checks of blocks and closures.
+struct Inside<'a> {
+    ast: &'a AST,
+    source: &'a str,
+}
+
+impl Inside<'_> {
+    fn step(&self, block: &[Stmt]) -> Result<()> {
+        let mut own: BTreeSet<String> = BTreeSet::new();
+        let mut found = None;
+        for statement in block {
+            statement.walk(&mut Vec::new(), &mut |path| {
+                found = self.step_node(path, &mut own).err();
+                found.is_none()
+            });
+            if let Some(error) = found {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn step_node(&self, path: &[ASTNode], own: &mut BTreeSet<String>) -> Result<()> {
+        let Some(node) = path.last() else { return Ok(()) };
+        declare(node, own);
+        if let Some((word, position)) = leaves(path) {
+            let error = Error::invalid(format!("`{word}` can not leave a step"))
+                .hint("let the step end with its value, and decide after it");
+            return Err(at(error, self.source, position));
+        }
+        if let Some((name, position)) = changed_variable(node)
+            && !own.contains(name)
+        {
+            return Err(at(step_changes(name), self.source, position));
+        }
+        if let ASTNode::Expr(expr) = node
+            && let Some((pointer, captured)) = closure(expr)
+            && let Some((name, position)) = self.closure_changes(&pointer, captured)
+            && !own.contains(&name)
+        {
+            return Err(at(step_changes(&name), self.source, position));
+        }
+        Ok(())
+    }
+
+    fn parallel(&self, args: &[Expr]) -> Result<()> {
+        let branches: Vec<&Expr> = match args.first() {
+            Some(Expr::Array(items, _)) => items.iter().collect(),
+            Some(Expr::Map(entries, _)) => entries.0.iter().map(|(_, expr)| expr).collect(),
+            _ => return Ok(()),
+        };
+        for branch in branches {
+            if let Some((pointer, captured)) = closure(branch)
+                && let Some((name, position)) = self.closure_changes(&pointer, captured)
+            {
+                let error = Error::invalid(format!("a branch of `parallel` can not change `{name}`"))
+                    .note("each branch gets a copy of what it captures, so the change would be lost")
+                    .hint("let the branch return the value: `let r = parallel(#{ a: || …, b: || … });` then `r.a`");
+                return Err(at(error, self.source, position));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first captured variable that a closure changes.
+    fn closure_changes(&self, pointer: &FnPtr, captured: usize) -> Option<(String, Position)> {
+        let name = pointer.fn_name();
+        let function = self.ast.iter_fn_def().find(|function| function.name == name)?;
+        let captured: BTreeSet<&str> = function.params.iter().take(captured).map(|name| name.as_str()).collect();
+        // The engine lets no one look into the body of one function but through a script that has no other.
+        let alone = self.ast.clone_functions_only_filtered(|_, _, _, other, _| other == name);
+        let mut own = BTreeSet::new();
+        let mut found = None;
+        alone.walk(&mut |path| {
+            if let Some(node) = path.last() {
+                declare(node, &mut own);
+                found = changed_variable(node)
+                    .filter(|(name, _)| captured.contains(name) && !own.contains(*name))
+                    .map(|(name, position)| (name.to_owned(), position));
+            }
+            found.is_none()
+        });
+        found
+    }
+}
+
+fn step_changes(name: &str) -> Error {
+    Error::invalid(format!("a step can not change `{name}`, which belongs to the script around it"))
+        .note("a step hands on results only through its value, so that a resumed run has them too")
+        .hint(format!("end the step with the new value: `{name} = step \"…\" {{ … }};`"))
+}
+
+/// Remembers names that are introduced inside.
+fn declare(node: &ASTNode, own: &mut BTreeSet<String>) {
+    match node {
+        ASTNode::Stmt(Stmt::Var(var, ..)) => {
+            own.insert(var.0.name.to_string());
+        }
+        ASTNode::Stmt(Stmt::For(head, _)) => {
+            own.insert(head.0.name.to_string());
+            if let Some(counter) = &head.1 {
+                own.insert(counter.name.to_string());
+            }
+        }
+        ASTNode::Stmt(Stmt::TryCatch(flow, _)) => {
+            if let Expr::Variable(variable, ..) = &flow.expr {
+                own.insert(variable.1.to_string());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The variable that a node changes: by assignment, or by a method that changes its receiver.
+fn changed_variable<'n>(node: &'n ASTNode) -> Option<(&'n str, Position)> {
+    match node {
+        ASTNode::Stmt(Stmt::Assignment(assignment)) => root_variable(&assignment.1.lhs),
+        ASTNode::Expr(Expr::Dot(pair, ..)) => match &pair.rhs {
+            Expr::MethodCall(call, _) if CHANGERS.contains(&call.name.as_str()) => root_variable(&pair.lhs),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn root_variable(expr: &Expr) -> Option<(&str, Position)> {
+    match expr {
+        Expr::Variable(variable, _, position) => Some((variable.1.as_str(), *position)),
+        Expr::Dot(pair, ..) | Expr::Index(pair, ..) => root_variable(&pair.lhs),
+        _ => None,
+    }
+}
+
+/// `return`, and `break` or `continue` of a loop that is not inside the step.
+fn leaves(path: &[ASTNode]) -> Option<(&'static str, Position)> {
+    match path.last()? {
+        ASTNode::Stmt(Stmt::Return(_, flags, position)) if !flags.intersects(rhai::ASTFlags::BREAK) => {
+            Some(("return", *position))
+        }
+        ASTNode::Stmt(Stmt::BreakLoop(_, flags, position)) => {
+            let inside = path.iter().any(|node| matches!(node, ASTNode::Stmt(Stmt::While(..) | Stmt::Do(..) | Stmt::For(..))));
+            let word = if flags.intersects(rhai::ASTFlags::BREAK) { "break" } else { "continue" };
+            (!inside).then_some((word, *position))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,341 @@
+//! Builds the script engine of a session and runs scripts in it.
+//!
+//! Strict variables, strict map keys, and limits that are the same in debug and release builds. The engine blocks its
+//! own big-stack thread while calls run on the runtime.
+
+pub mod account;
+pub mod call;
+pub mod control;
+pub mod docs;
+pub mod fault;
+pub mod here;
+pub mod import;
+pub mod look;
+pub mod names;
+pub mod params;
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rhai::{
+    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext, OptimizationLevel,
+    RhaiFunc, Scope,
+};
+use serde_json::Value;
+
+use self::call::{Caller, Thrown};
+use self::import::Imports;
+use self::names::Names;
+use crate::bindings;
+use crate::catalog::{Binding, Run};
+use crate::cloud::Connection;
+use crate::error::{Error, Result};
+use crate::event::{Event, Level};
+use crate::session::Session;
+use crate::value::{self, Secret, Show};
+
+/// The keyword of a unit of progress.
+pub const STEP: &str = "step";
+
+/// Namespaces of host functions: closures may be handed to these.
+pub const HOST_NAMESPACES: [&str; 2] = ["aws", "error"];
+
+/// Deep recursion in a debug build needs far more than the two megabytes of a default thread.
+pub const STACK_SIZE: usize = 256 << 20;
+
+const CALL_LEVELS_MAX: usize = 128;
+const TEXT_SIZE_MAX: usize = 64 << 20;
+const ELEMENTS_MAX: usize = 4_000_000;
+
+/// Texts of scripts by the name that places carry, for excerpts in errors.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Sources {
+    /// Remembers a text.
+    pub fn insert(&self, source: &str, text: &str) {
+        self.lock().insert(source.to_owned(), text.to_owned());
+    }
+
+    /// The text of a source.
+    pub fn get(&self, source: &str) -> Option<String> {
+        self.lock().get(source).cloned()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A compiled script.
+pub struct Script {
+    /// The engine's form.
+    pub ast: AST,
+    /// The inputs that it declares.
+    pub inputs: Vec<params::Input>,
+    /// Its `//!` header.
+    pub header: String,
+}
+
+/// The script engine of one session.
+pub struct Interpreter {
+    engine: Engine,
+    session: Arc<Session>,
+    sources: Sources,
+    names: Names,
+}
+
+impl Interpreter {
+    /// Builds the engine with everything registered.
+    pub fn new(session: &Arc<Session>, sources: &Sources) -> Result<Interpreter> {
+        let mut engine = Engine::new();
+        limit(&mut engine);
+        listen(&mut engine, session);
+        register_plain(&mut engine, session);
+        control::register_step(&mut engine, session)?;
+        for (namespace, module) in modules(session) {
+            engine.register_static_module(namespace, module.into());
+        }
+        engine.set_module_resolver(Imports::new(session, sources));
+        let names = Names {
+            bindings: bindings::all().collect(),
+            modules: import::embedded_names().map(str::to_owned).collect(),
+        };
+        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names })
+    }
+
+    /// Compiles a script and looks it over.
+    pub fn compile(&self, source: &str, text: &str) -> Result<Script> {
+        self.sources.insert(source, text);
+        let mut ast = self.engine.compile(text).map_err(|failure| {
+            let mut error = fault::parse_error(&failure.0);
+            error.facts_mut().at = Some(fault::place(Some(source), failure.1));
+            error
+        })?;
+        ast.set_source(source);
+        look::over(&ast, source)?;
+        let inputs = params::declared(&ast).map_err(|mut error| {
+            error.facts_mut().at.get_or_insert_with(|| fault::place(Some(source), rhai::Position::new(1, 1)));
+            error
+        })?;
+        let header = ast.doc().lines().map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join("\n");
+        Ok(Script { ast, inputs, header })
+    }
+
+    /// Runs a compiled script to its last expression.
+    pub fn run(&self, script: &Script) -> Result<Dynamic> {
+        self.engine
+            .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
+            .map_err(|failure| fault::from_engine(&self.session, &self.names, &failure))
+    }
+
+    /// Runs one function of a compiled script: how tests written in Rhai are run.
+    pub fn call(&self, script: &Script, function: &str) -> Result<Dynamic> {
+        self.engine
+            .call_fn::<Dynamic>(&mut Scope::new(), &script.ast, function, ())
+            .map_err(|failure| fault::from_engine(&self.session, &self.names, &failure))
+    }
+
+    /// The result of a script as JSON, secrets hidden.
+    pub fn to_json(&self, result: &Dynamic) -> Result<Value> {
+        value::to_json(result, Show::Hidden)
+    }
+
+    /// The engine itself, for looking at scripts without running them.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Runs something on a thread with a stack large enough for scripts.
+pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("script".to_owned())
+            .stack_size(STACK_SIZE)
+            .spawn_scoped(scope, work)
+            .map_err(|error| Error::failed(format!("no thread for the script: {error}")))?
+            .join()
+            .map_err(|_| Error::bug("the script engine panicked"))
+    })
+}
+
+fn limit(engine: &mut Engine) {
+    engine
+        .set_optimization_level(OptimizationLevel::None)
+        .set_strict_variables(true)
+        .set_fail_on_invalid_map_property(true)
+        .set_max_call_levels(CALL_LEVELS_MAX)
+        .set_max_expr_depths(256, 128)
+        .set_max_operations(0)
+        .set_max_modules(1_000)
+        .set_max_functions(10_000)
+        .set_max_variables(10_000)
+        .set_max_string_size(TEXT_SIZE_MAX)
+        .set_max_array_size(ELEMENTS_MAX)
+        .set_max_map_size(ELEMENTS_MAX)
+        .disable_symbol("eval");
+}
+
+fn listen(engine: &mut Engine, session: &Arc<Session>) {
+    let cancel = session.cancel.clone();
+    engine.on_progress(move |_| {
+        cancel.is_cancelled().then(|| value::to_dynamic(cancel.reason().to_json(), value::Secrets::None))
+    });
+    let events = session.events.clone();
+    engine.on_print(move |text| events.emit(Event::Print { text: text.to_owned() }));
+    let events = session.events.clone();
+    engine.on_debug(move |text, _, _| events.message(Level::Info, text));
+    engine.on_map_missing_property(|map, property, context| match fault::engine_map_property(map, property) {
+        Some(value) => Ok(value.into()),
+        None => {
+            let keys: Vec<&str> = map.keys().map(|key| key.as_str()).collect();
+            let error = fault::missing_property(property, &keys);
+            let value = value::to_dynamic(error.to_json(), value::Secrets::None);
+            let _ = context;
+            Err(Box::new(EvalAltResult::ErrorRuntime(value, rhai::Position::NONE)))
+        }
+    });
+}
+
+/// Functions without a namespace, and what secrets and thrown texts answer.
+fn register_plain(engine: &mut Engine, session: &Arc<Session>) {
+    let own = session.clone();
+    engine.register_fn("params", move |_: Map| value::to_dynamic(Value::Object(own.inputs()), value::Secrets::None));
+    let own = session.clone();
+    engine.register_fn("retry", move |context: NativeCallContext, options: Map, body: FnPtr| {
+        control::retry(&own, &context, &options, &body)
+    });
+    let own = session.clone();
+    engine.register_fn("wait_until", move |context: NativeCallContext, options: Map, body: FnPtr| {
+        control::wait_until(&own, &context, &options, &body)
+    });
+    register_parallel(engine, session);
+    engine.register_type_with_name::<Secret>("secret");
+    engine.register_fn("reveal", |secret: &mut Secret| secret.reveal().to_owned());
+    engine.register_fn("to_string", |secret: &mut Secret| secret.to_string());
+    engine.register_fn("to_debug", |secret: &mut Secret| secret.to_string());
+    engine.register_fn("==", |a: Secret, b: Secret| a == b);
+    engine.register_fn("!=", |a: Secret, b: Secret| a != b);
+    // A thrown text answers like any other error.
+    engine.register_get("kind", |_: &mut rhai::ImmutableString| "failed");
+    engine.register_get("message", |text: &mut rhai::ImmutableString| text.clone());
+    for (name, instead) in [("sleep", "clock::sleep(\"10s\")"), ("timestamp", "clock::now()")] {
+        let refuse = move |context: NativeCallContext| -> Thrown {
+            let error = Error::invalid(format!("`{name}` is not available: it would not follow the session's clock"))
+                .hint(format!("write `{instead}`"));
+            let value = value::to_dynamic(error.to_json(), value::Secrets::None);
+            Err(Box::new(EvalAltResult::ErrorRuntime(value, context.call_position())))
+        };
+        engine.register_fn(name, move |context: NativeCallContext, _: Dynamic| refuse(context));
+        engine.register_fn(name, move |context: NativeCallContext, _: i64| refuse(context));
+        engine.register_fn(name, move |context: NativeCallContext, _: f64| refuse(context));
+        engine.register_fn(name, move |context: NativeCallContext| refuse(context));
+    }
+}
+
+fn register_parallel(engine: &mut Engine, session: &Arc<Session>) {
+    let own = session.clone();
+    engine.register_fn("parallel", move |context: NativeCallContext, list: Array| {
+        control::parallel_list(&own, &context, list, &Map::new())
+    });
+    let own = session.clone();
+    engine.register_fn("parallel", move |context: NativeCallContext, list: Array, options: Map| {
+        control::parallel_list(&own, &context, list, &options)
+    });
+    let own = session.clone();
+    engine.register_fn("parallel", move |context: NativeCallContext, map: Map| {
+        control::parallel_map(&own, &context, map, &Map::new())
+    });
+    let own = session.clone();
+    engine.register_fn("parallel", move |context: NativeCallContext, map: Map, options: Map| {
+        control::parallel_map(&own, &context, map, &options)
+    });
+    engine.register_type_with_name::<Handle>("cluster handle");
+    for binding in bindings::kube::ALL {
+        if matches!(binding.run, Run::Cloud(_)) {
+            register_method(engine, session, binding);
+        }
+    }
+}
+
+/// What `kube::cluster(name)` answers: its methods are the `kube::` functions.
+#[derive(Clone)]
+pub struct Handle(pub Arc<Connection>);
+
+fn arities(binding: &Binding) -> std::ops::RangeInclusive<usize> {
+    binding.params.len()..=binding.params.len() + usize::from(!binding.options.is_empty())
+}
+
+fn register_method(engine: &mut Engine, session: &Arc<Session>, binding: &'static Binding) {
+    for arity in arities(binding) {
+        let own = session.clone();
+        let mut types = vec![TypeId::of::<Handle>()];
+        types.extend(std::iter::repeat_n(TypeId::of::<Dynamic>(), arity));
+        engine.register_raw_fn(binding.short_name(), types, move |context: NativeCallContext, args| {
+            let caller = Caller::of(&own, &context);
+            let handle = args[0].read_lock::<Handle>().map(|handle| handle.0.clone());
+            let rest: Vec<Dynamic> = args[1..].iter_mut().map(|arg| arg.take()).collect();
+            call::binding(&caller, binding, handle, &rest)
+        });
+    }
+}
+
+/// Every namespace with its functions.
+fn modules(session: &Arc<Session>) -> BTreeMap<&'static str, Module> {
+    let mut modules: BTreeMap<&'static str, Module> = BTreeMap::new();
+    for service in aws_dynamic::services() {
+        register_service(modules.entry(service.name).or_default(), session, service);
+    }
+    for binding in bindings::all() {
+        if !binding.namespace().is_empty() && !matches!(binding.run, Run::Control) {
+            register_binding(modules.entry(binding.namespace()).or_default(), session, binding);
+        }
+    }
+    account::register(modules.entry("aws").or_default(), session);
+    account::register_cluster(modules.entry("kube").or_default(), session);
+    modules
+}
+
+fn register_binding(module: &mut Module, session: &Arc<Session>, binding: &'static Binding) {
+    for arity in arities(binding) {
+        let run = move |caller: &Caller, args: &[Dynamic]| call::binding(caller, binding, None, args);
+        set_host_function(module, session, binding.short_name(), arity, run);
+    }
+}
+
+fn register_service(module: &mut Module, session: &Arc<Session>, service: &'static aws_dynamic::Service) {
+    for operation in service.operations {
+        for arity in 0..=1 {
+            let run = move |caller: &Caller, args: &[Dynamic]| call::operation(caller, operation, args);
+            set_host_function(module, session, operation.name, arity, run);
+        }
+    }
+    for waiter in service.waiters {
+        for arity in 0..=2 {
+            let run = move |caller: &Caller, args: &[Dynamic]| call::waiter(caller, waiter, args);
+            set_host_function(module, session, &format!("wait_until_{}", waiter.name), arity, run);
+        }
+    }
+}
+
+/// Registers a function for so many arguments of any type: types are checked at the choke point, with better words.
+fn set_host_function(
+    module: &mut Module,
+    session: &Arc<Session>,
+    name: &str,
+    arity: usize,
+    run: impl Fn(&Caller, &[Dynamic]) -> Thrown + Send + Sync + 'static,
+) {
+    let session = session.clone();
+    let function = move |context: Option<NativeCallContext>, args: &mut [&mut Dynamic]| match &context {
+        Some(context) => {
+            let args: Vec<Dynamic> = args.iter_mut().map(|arg| arg.take()).collect();
+            run(&Caller::of(&session, context), &args)
+        }
+        None => Err("a host function was called without its context".into()),
+    };
+    let function = RhaiFunc::Pure { func: Arc::new(function), has_context: true, is_pure: true, is_volatile: true };
+    FuncRegistration::new(name).set_into_module_raw(module, vec![TypeId::of::<Dynamic>(); arity], function);
+}

@@ -1,0 +1,175 @@
+//! The only module that prints. Results go to standard output, everything else to standard error.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place that prints")]
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::catalog::Effect;
+use crate::diagnostic;
+use crate::engine::Sources;
+use crate::error::{Error, Exit, Kind, Result};
+use crate::event::{Event, Level, Sink};
+use crate::session::Approve;
+use crate::value::format_duration;
+
+/// How a result is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Prints a line to standard output. A reader that has gone away is no error.
+pub fn result(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    let _ = out.flush();
+}
+
+/// Prints a result value for people: a text as it is, anything else as indented JSON, nothing for `()`.
+pub fn value(value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::String(text) => result(text),
+        other => document(other),
+    }
+}
+
+/// Prints one JSON document, indented, without building the whole text first: it may hold ten thousand objects.
+pub fn document(value: &Value) {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let _ = serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"));
+    let _ = out.flush();
+}
+
+/// Prints an error to standard error, in colour where that helps.
+pub fn error(error: &Error, sources: &Sources, style: Style) {
+    let text = diagnostic::render(error, sources, style.verbose);
+    eprint!("{}", if style.color { colored(&text) } else { text });
+}
+
+/// Prints a line to standard error.
+pub fn note(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Red `error:`, blue `hint:`.
+fn colored(text: &str) -> String {
+    let paint = |line: &str| {
+        for (word, code) in [("error:", "1;31"), ("note:", "1"), ("hint:", "1;34")] {
+            if let Some(rest) = line.strip_prefix(word) {
+                return format!("\x1b[{code}m{word}\x1b[0m{rest}\n");
+            }
+        }
+        format!("{line}\n")
+    };
+    text.lines().map(paint).collect()
+}
+
+/// How standard error looks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Every call and every frame.
+    pub verbose: bool,
+    /// Escape codes.
+    pub color: bool,
+    /// Standard output holds one JSON document, so what scripts print goes to standard error.
+    pub json: bool,
+}
+
+impl Style {
+    /// From the flags and the terminal.
+    pub fn new(verbose: bool, no_color: bool, json: bool) -> Style {
+        let forbidden = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Style { verbose, json, color: !forbidden && std::io::stderr().is_terminal() }
+    }
+}
+
+/// Tells an operator what happens while it happens.
+pub struct Progress {
+    style: Style,
+    /// One line at a time, also from branches.
+    line: Mutex<()>,
+}
+
+impl Progress {
+    /// With this style.
+    pub fn new(style: Style) -> Progress {
+        Progress { style, line: Mutex::new(()) }
+    }
+
+    fn say(&self, text: &str) {
+        let _one = self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        eprintln!("{text}");
+    }
+}
+
+impl Sink for Progress {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::StepStarted { path } => self.say(&format!("▶ {path}")),
+            Event::StepEnded { path, changed, took, error, .. } => {
+                let mark = if error.is_none() { "✔" } else { "✘" };
+                let what = match (error, changed) {
+                    (Some(error), _) => error.kind().name().to_owned(),
+                    (None, 0) => "nothing to change".to_owned(),
+                    (None, changed) => crate::error::count("change", *changed),
+                };
+                self.say(&format!("{mark} {path}: {what}, {}", format_duration(*took)));
+            }
+            Event::Intent { binding, arguments, effect, .. } if self.style.verbose => {
+                let mark = if *effect == Effect::Mutate { "!" } else { "·" };
+                self.say(&format!("  {mark} {binding} {arguments}"));
+            }
+            Event::Outcome { binding, error: Some(error), .. } if self.style.verbose => {
+                self.say(&format!("  ✘ {binding}: {error}"));
+            }
+            Event::Outcome { binding, changed: true, error: None, .. } if !self.style.verbose => {
+                self.say(&format!("  ! {binding}"));
+            }
+            Event::Retry { binding, error, pause } => {
+                self.say(&format!("  ↻ {binding} in {}: {error}", format_duration(*pause)));
+            }
+            Event::Waiting { subject, last } => self.say(&format!("  … {subject}: {last}")),
+            Event::Message { level: Level::Info, text } => self.say(&format!("  {text}")),
+            Event::Message { level: Level::Warn, text } => self.say(&format!("  warning: {text}")),
+            Event::Print { text } if self.style.json => self.say(text),
+            Event::Print { text } => result(text),
+            _ => {}
+        }
+    }
+}
+
+/// Asks on the terminal; off one, fails with the flag to pass.
+pub struct Prompt;
+
+impl Approve for Prompt {
+    fn approve(&self, facts: &[(String, String)]) -> Result<()> {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            let line: Vec<String> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            return Err(Error::new(Kind::Refused, "refused to change the cloud without being asked to")
+                .note(format!("it would change {}", line.join(", ")))
+                .hint("run again with `--yes`"));
+        }
+        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        eprintln!("The script is about to change:");
+        for (name, value) in facts {
+            eprintln!("  {name:width$}  {value}");
+        }
+        eprint!("Go on? Only `yes` is taken for yes: ");
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        let _ = std::io::stdin().lock().read_line(&mut answer);
+        if answer.trim() == "yes" { Ok(()) } else { Err(Error::new(Kind::Refused, "the operator did not agree")) }
+    }
+}
+
+/// Ends the program at once: for a second Ctrl-C.
+pub fn exit_now(exit: Exit) -> ! {
+    std::process::exit(i32::from(exit as u8));
+}

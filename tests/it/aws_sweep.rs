@@ -1,0 +1,534 @@
+//! Every operation of every service, called through the real SDK clients against a stub on loopback.
+//!
+//! The stub answers with an error whose message is the request it got, so a call tells what it put on the wire, and
+//! the same call shows that the error was read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_dynamic::sample::{self, Sample};
+use aws_dynamic::{Client, Effect, Enums, Field, Operation, Phase, Struct, Type, normalise, services};
+use aws_smithy_http_client::{Builder, Connector, proxy::ProxyConfig};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A request as it came.
+pub struct Request {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    fn header(&self, name: &str) -> &str {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value)
+    }
+
+    fn is_json(&self) -> bool {
+        // restJson sends no body with a GET, and everything but GET with one; the query protocols always POST a form.
+        !self.header("content-type").starts_with("application/x-www-form-urlencoded")
+    }
+}
+
+type Answer = fn(&Request) -> (u16, String);
+
+/// Serves until the runtime ends, and gives a client that reaches it whatever the host name, as a proxy would: some
+/// operations put a prefix before it.
+pub async fn stub(answer: Answer) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, answer));
+        }
+    });
+    Client::new(&config(&format!("http://{address}")))
+}
+
+fn config(proxy: &str) -> SdkConfig {
+    let proxy = ProxyConfig::http(proxy).unwrap();
+    let connector = move |_: Option<&_>, _: Option<&_>| Connector::builder().proxy_config(proxy.clone()).build_http();
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-west-2"))
+        .endpoint_url("http://stub.test")
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIDSTUB", "secret", None, None, "test")))
+        .http_client(Builder::new().build_with_connector_fn(connector))
+        .build()
+}
+
+async fn serve(mut stream: TcpStream, answer: Answer) -> std::io::Result<()> {
+    let mut buffer = vec![];
+    loop {
+        let end = loop {
+            if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if stream.read_buf(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+        };
+        let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+        let mut request = Request { head, body: vec![] };
+        let length: usize = request.header("content-length").parse().unwrap_or(0);
+        while buffer.len() < end + length {
+            stream.read_buf(&mut buffer).await?;
+        }
+        request.body = buffer[end..end + length].to_vec();
+        buffer.drain(..end + length);
+        let (status, body) = answer(&request);
+        let kind = if request.is_json() { "application/json" } else { "text/xml" };
+        let id = "x-amzn-requestid: stub-request";
+        let head = format!("HTTP/1.1 {status} Stub\r\ncontent-type: {kind}\r\n{id}\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    }
+}
+
+/// Refuses with the request itself as the message, in each protocol's form.
+fn echo(request: &Request) -> (u16, String) {
+    let raw = [request.head.as_bytes(), &request.body].concat();
+    let message = STANDARD.encode(raw);
+    let error = format!("<Error><Code>Stub</Code><Message>{message}</Message></Error>");
+    let is_ec2 = String::from_utf8_lossy(&request.body).contains("Version=2016-11-15");
+    let body = match (request.is_json(), is_ec2) {
+        (true, _) => json!({ "__type": "Stub", "message": message }).to_string(),
+        (_, true) => format!("<Response><Errors>{error}</Errors><RequestID>stub-request</RequestID></Response>"),
+        _ => format!("<ErrorResponse>{error}<RequestId>stub-request</RequestId></ErrorResponse>"),
+    };
+    (400, body)
+}
+
+/// What the stub got for this input.
+async fn sent(client: &Client, operation: &'static Operation, input: &Value) -> Result<Request, String> {
+    let error = client.call(operation, input).await.expect_err("the stub refuses everything");
+    if error.code.as_deref() != Some("Stub") || error.request_id.as_deref() != Some("stub-request") {
+        return Err(format!("{error:?}"));
+    }
+    let raw = STANDARD.decode(&error.message).map_err(|error| error.to_string())?;
+    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").map_or(raw.len(), |end| end + 4);
+    Ok(Request { head: String::from_utf8_lossy(&raw[..end]).into_owned(), body: raw[end..].to_vec() })
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = vec![];
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let pair: String = if byte == b'%' { rest.clone().take(2).map(char::from).collect() } else { String::new() };
+        match u8::from_str_radix(&pair, 16) {
+            Ok(code) if byte == b'%' => {
+                bytes.push(code);
+                rest.nth(1);
+            }
+            _ => bytes.push(if byte == b'+' { b' ' } else { byte }),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Every value in the request, and how often it is there.
+fn values(request: &Request) -> HashMap<String, usize> {
+    let mut found = vec![];
+    let target = request.head.split_whitespace().nth(1).unwrap_or_default();
+    let target = target.strip_prefix("http://").map_or(target, |rest| rest.split_once('/').map_or("", |(_, path)| path));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    found.extend(path.split('/').map(decoded));
+    found.extend(query.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| decoded(value)));
+    found.extend(request.head.lines().filter_map(|line| line.split_once(": ")).map(|(_, value)| value.to_owned()));
+    let body = String::from_utf8_lossy(&request.body);
+    match serde_json::from_slice::<Value>(&request.body) {
+        Ok(json) => scalars(&json, &mut found),
+        Err(_) => found.extend(body.split('&').filter_map(|pair| pair.split_once('=')).map(|(_, value)| decoded(value))),
+    }
+    let mut counted = HashMap::new();
+    for value in found {
+        *counted.entry(value).or_default() += 1;
+    }
+    counted
+}
+
+fn scalars(json: &Value, found: &mut Vec<String>) {
+    match json {
+        Value::Object(object) => {
+            for (key, value) in object {
+                found.push(key.clone());
+                scalars(value, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| scalars(item, found)),
+        Value::String(text) => found.push(text.clone()),
+        other => found.push(other.to_string()),
+    }
+}
+
+/// The values of the sample that the request does not hold.
+fn lost(sample: &Sample, request: &Request) -> Vec<String> {
+    let mut present = values(request);
+    let mut take = |spelling: &String| match present.get_mut(spelling) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    };
+    let leaves = sample.leaves.iter();
+    leaves.filter(|leaf| !leaf.spellings.iter().any(&mut take)).map(|leaf| leaf.path.clone()).collect()
+}
+
+/// Values that are not on the wire, and why.
+const NOT_SENT: &[(&str, &str, &str)] = &[];
+
+/// Operations, values found, calls made.
+#[derive(Debug, Default)]
+struct Totals {
+    operations: usize,
+    leaves: usize,
+    calls: usize,
+}
+
+async fn sweep_one(client: Client, operation: &'static Operation) -> (Totals, Vec<String>) {
+    let mut totals = Totals { operations: 1, ..Totals::default() };
+    let mut wrong = vec![];
+    for variant in 0..sample::variants(operation) {
+        let sample = sample::full(operation, variant);
+        totals.calls += 1;
+        totals.leaves += sample.leaves.len();
+        match normalise(operation, sample.input.clone(), Enums::Strict) {
+            Ok(input) if input == sample.input => {}
+            other => wrong.push(format!("{operation}: the sample is not normal: {other:?}")),
+        }
+        match sent(&client, operation, &sample.input).await {
+            Ok(request) => wrong.extend(lost(&sample, &request).iter().map(|path| format!("{operation}: {path}"))),
+            Err(error) => wrong.push(format!("{operation}: {error}")),
+        }
+    }
+    (totals, wrong)
+}
+
+#[test]
+fn every_field_of_every_operation_is_on_the_wire() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(16 << 20).build().unwrap();
+    let (totals, wrong) = runtime.block_on(async {
+        let client = stub(echo).await;
+        let limit = Arc::new(tokio::sync::Semaphore::new(8));
+        let mut running = tokio::task::JoinSet::new();
+        for operation in services().iter().flat_map(|service| service.operations) {
+            let (client, limit) = (client.clone(), limit.clone());
+            running.spawn(async move {
+                let _place = limit.acquire().await;
+                sweep_one(client, operation).await
+            });
+        }
+        let mut totals = Totals::default();
+        let mut wrong = vec![];
+        while let Some(done) = running.join_next().await {
+            let (one, mistakes) = done.unwrap();
+            totals.operations += one.operations;
+            totals.leaves += one.leaves;
+            totals.calls += one.calls;
+            wrong.extend(mistakes);
+        }
+        (totals, wrong)
+    });
+    wrong_but_expected(wrong);
+    println!("sweep: {totals:?}");
+    assert_eq!(totals.operations, 1572);
+}
+
+fn wrong_but_expected(wrong: Vec<String>) {
+    let expected: BTreeSet<String> =
+        NOT_SENT.iter().map(|(operation, path, _)| format!("{operation}: {path}")).collect();
+    let found: BTreeSet<String> = wrong.into_iter().collect();
+    let new: Vec<_> = found.difference(&expected).collect();
+    let stale: Vec<_> = expected.difference(&found).collect();
+    assert!(new.is_empty(), "{} values are not on the wire:\n{new:#?}", new.len());
+    assert!(stale.is_empty(), "these are on the wire after all:\n{stale:#?}");
+}
+
+/// Name, operations, paginators, waiters, idempotency tokens: what these versions of the SDK crates have.
+const COUNTS: [(&str, usize, usize, usize, usize); 11] = [
+    ("autoscaling", 68, 13, 3, 1),
+    ("cloudwatchlogs", 118, 18, 0, 1),
+    ("ec2", 811, 172, 43, 96),
+    ("eks", 70, 16, 9, 25),
+    ("elasticloadbalancing", 29, 1, 3, 0),
+    ("elasticloadbalancingv2", 51, 9, 5, 0),
+    ("iam", 180, 34, 4, 0),
+    ("kms", 56, 8, 0, 0),
+    ("servicequotas", 26, 6, 0, 0),
+    ("ssm", 152, 52, 1, 5),
+    ("sts", 11, 0, 0, 0),
+];
+
+#[test]
+fn nothing_is_missing() {
+    let count = |wanted: &dyn Fn(&&Operation) -> bool, operations: &'static [Operation]| {
+        operations.iter().filter(|operation| wanted(operation)).count()
+    };
+    let found: Vec<_> = services()
+        .iter()
+        .map(|service| {
+            let paginators = count(&|operation| operation.paginator.is_some(), service.operations);
+            let tokens = count(&|operation| operation.token.is_some(), service.operations);
+            (service.name, service.operations.len(), paginators, service.waiters.len(), tokens)
+        })
+        .collect();
+    assert_eq!(found, COUNTS);
+    for service in services() {
+        assert!(service.operations.is_sorted_by_key(|operation| operation.name), "{}", service.name);
+        assert!(service.operations.iter().all(|operation| !operation.summary.is_empty()), "{}", service.name);
+    }
+}
+
+/// The SDK's builders have one getter a field: counted here from the source, apart from the generator.
+#[test]
+fn no_field_is_lost() {
+    let (mut structs, mut fields) = (0, 0);
+    for (service, root) in sources() {
+        let service = aws_dynamic::service(&service).unwrap();
+        let types = types_of(&root.join("src/types"));
+        for operation in service.operations {
+            let folder = root.join("src/operation").join(operation.name);
+            for (shape, file) in [(operation.input, "input"), (operation.output, "output")] {
+                let path = folder.join(format!("_{}_{file}.rs", operation.name));
+                assert_eq!(getters(&path), shape.fields.len(), "{}", path.display());
+                fields += shape.fields.len();
+                structs += 1;
+            }
+        }
+        for shape in reachable(service.operations).values().filter(|shape| !shape.union) {
+            let path = &types[shape.name];
+            assert_eq!(getters(path), shape.fields.len(), "{}", path.display());
+            fields += shape.fields.len();
+            structs += 1;
+        }
+    }
+    println!("fields: {fields} in {structs} structures");
+}
+
+fn getters(path: &Path) -> usize {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text: String = text.split_whitespace().collect();
+    text.matches("(&self)->&::std::option::Option<").count() + text.matches("(&self,)->&::std::option::Option<").count()
+}
+
+fn types_of(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = if path.is_file() { std::fs::read_to_string(&path).unwrap() } else { continue };
+        if let Some(name) = text.lines().find_map(|line| line.strip_prefix("pub struct ")?.split_whitespace().next()) {
+            found.insert(name.trim_end_matches("{}").to_owned(), path);
+        }
+    }
+    found
+}
+
+fn reachable(operations: &'static [Operation]) -> BTreeMap<&'static str, &'static Struct> {
+    let mut found: BTreeMap<&str, &'static Struct> = BTreeMap::new();
+    let mut todo: Vec<Type> = vec![];
+    let fields = |shape: &'static Struct| shape.fields.iter().map(|field| field.ty);
+    todo.extend(operations.iter().flat_map(|operation| fields(operation.input).chain(fields(operation.output))));
+    while let Some(ty) = todo.pop() {
+        match ty {
+            Type::List(item) | Type::Map(item) => todo.push(*item),
+            Type::Struct(shape) | Type::Events(shape) => {
+                if found.insert(shape.name, shape).is_none() {
+                    todo.extend(fields(shape));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn sources() -> Vec<(String, PathBuf)> {
+    let metadata = |mode: &str| {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let mut command = std::process::Command::new(env!("CARGO"));
+        let output = command.args(["metadata", "--format-version", "1", mode, "--manifest-path", manifest]).output();
+        serde_json::from_slice::<Value>(&output.unwrap().stdout).ok()
+    };
+    let metadata = metadata("--offline").or_else(|| metadata("--locked")).expect("cargo metadata");
+    let mut found = vec![];
+    for package in metadata["packages"].as_array().unwrap() {
+        let Some(name) = package["name"].as_str().unwrap().strip_prefix("aws-sdk-") else { continue };
+        if aws_dynamic::service(name).is_some() {
+            let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+            found.push((name.to_owned(), manifest.parent().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(found.len(), services().len());
+    found
+}
+
+#[test]
+fn effects_are_the_reviewed_ones() {
+    let effect = |service, name| aws_dynamic::operation(service, name).unwrap().effect;
+    for (service, name) in [
+        ("eks", "describe_cluster"),
+        ("eks", "list_insights"),
+        ("sts", "get_caller_identity"),
+        ("ec2", "search_transit_gateway_routes"),
+        ("iam", "simulate_principal_policy"),
+        ("cloudwatchlogs", "filter_log_events"),
+    ] {
+        assert_eq!(effect(service, name), Effect::Read, "{service}::{name}");
+    }
+    for (service, name) in [
+        ("sts", "assume_role"),
+        ("sts", "get_session_token"),
+        ("ec2", "export_image"),
+        ("ec2", "export_transit_gateway_routes"),
+        ("eks", "start_insights_refresh"),
+        ("ec2", "run_instances"),
+    ] {
+        assert_eq!(effect(service, name), Effect::Mutate, "{service}::{name}");
+    }
+}
+
+fn canned(request: &Request) -> (u16, String) {
+    let body = String::from_utf8_lossy(&request.body);
+    let action = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default();
+    let answer = match action {
+        "DescribeVpcs" => {
+            "<DescribeVpcsResponse><vpcSet><item><vpcId>vpc-1</vpcId><isDefault>true</isDefault></item></vpcSet>\
+             </DescribeVpcsResponse>"
+        }
+        "GetRole" => {
+            "<GetRoleResponse><GetRoleResult><Role><Path>/</Path><RoleName>r</RoleName><RoleId>id</RoleId><Arn>a</Arn>\
+             <CreateDate>2024-01-02T03:04:05Z</CreateDate><AssumeRolePolicyDocument>%7B%22a%22%3A%201%7D\
+             </AssumeRolePolicyDocument></Role></GetRoleResult></GetRoleResponse>"
+        }
+        "DeleteVpc" => return (503, String::new()),
+        _ => r#"{"clusters": ["one"], "nextToken": null}"#,
+    };
+    (200, answer.to_owned())
+}
+
+async fn answer(client: &Client, service: &str, name: &str, input: Value) -> Result<Value, aws_dynamic::CallError> {
+    client.call(aws_dynamic::operation(service, name).unwrap(), &input).await
+}
+
+#[tokio::test]
+async fn answers_have_every_field() {
+    let client = stub(canned).await;
+    let clusters = answer(&client, "eks", "list_clusters", json!({})).await.unwrap();
+    assert_eq!(clusters, json!({ "clusters": ["one"], "next_token": null }));
+    let vpcs = answer(&client, "ec2", "describe_vpcs", json!({})).await.unwrap();
+    let vpc = &vpcs["vpcs"][0];
+    assert_eq!((&vpc["vpc_id"], &vpc["is_default"], &vpc["cidr_block"]), (&json!("vpc-1"), &json!(true), &json!(null)));
+    assert!(vpc.as_object().unwrap().contains_key("tags"));
+    let role = answer(&client, "iam", "get_role", json!({ "role_name": "r" })).await.unwrap();
+    assert_eq!(role["role"]["assume_role_policy_document"], "{\"a\": 1}");
+    assert_eq!(role["role"]["create_date"], "2024-01-02T03:04:05Z");
+}
+
+#[tokio::test]
+async fn failures_tell_how_far_they_came() {
+    let client = stub(canned).await;
+    let error = answer(&client, "ec2", "delete_vpc", json!({ "vpc_id": "v" })).await.unwrap_err();
+    assert_eq!((error.status, error.retryable, error.maybe_applied), (Some(503), true, true), "{error:?}");
+
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-west-2"))
+        .endpoint_url(format!("http://{nobody}"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIDSTUB", "secret", None, None, "test")));
+    let error = answer(&Client::new(&closed.build()), "eks", "list_clusters", json!({})).await.unwrap_err();
+    assert_eq!((error.phase, error.retryable, error.maybe_applied), (Phase::Dispatch, true, false), "{error:?}");
+
+    let error = answer(&client, "ec2", "delete_vpc", json!({ "vpc_id": 1 })).await.unwrap_err();
+    assert_eq!((error.phase, error.maybe_applied), (Phase::Input, false), "{error:?}");
+}
+
+/// A server that takes the request and hangs up.
+#[tokio::test]
+async fn a_broken_connection_may_have_applied() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = [0; 64];
+            let _ = stream.read(&mut buffer).await;
+        }
+    });
+    let client = Client::new(&config(&format!("http://{address}")));
+    let error = answer(&client, "ec2", "delete_vpc", json!({ "vpc_id": "v" })).await.unwrap_err();
+    assert_eq!((error.phase, error.retryable, error.maybe_applied), (Phase::Dispatch, true, true), "{error:?}");
+}
+
+#[derive(Debug)]
+struct NoCredentials(fn() -> aws_credential_types::provider::error::CredentialsError);
+
+impl aws_credential_types::provider::ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        aws_credential_types::provider::future::ProvideCredentials::ready(Err((self.0)()))
+    }
+}
+
+#[tokio::test]
+async fn missing_and_expired_credentials_are_told_apart() {
+    use aws_credential_types::provider::error::CredentialsError;
+    let try_with = async |provider| {
+        let config = config("http://127.0.0.1:1").to_builder();
+        let config = config.credentials_provider(SharedCredentialsProvider::new(NoCredentials(provider))).build();
+        answer(&Client::new(&config), "sts", "get_caller_identity", json!({})).await.unwrap_err()
+    };
+    let error = try_with(|| CredentialsError::not_loaded("nothing configured")).await;
+    assert_eq!(error.credentials, Some(aws_dynamic::Credentials::NotFound), "{error:?}");
+    assert!(!error.maybe_applied && error.source.contains("nothing configured"), "{error:?}");
+    let error = try_with(|| CredentialsError::provider_error("the SSO session has expired")).await;
+    assert_eq!(error.credentials, Some(aws_dynamic::Credentials::Expired), "{error:?}");
+}
+
+/// Writes what `compare_botocore.py` reads.
+#[test]
+fn the_schema_as_a_document() {
+    let operations = services().iter().flat_map(|service| service.operations).map(document);
+    let waiters = services().iter().flat_map(|service| service.waiters).map(|waiter| {
+        let name = format!("{}::wait_until_{}", waiter.operation.service, waiter.name);
+        json!({ "name": name, "kind": "binding" })
+    });
+    let document = Value::Array(operations.chain(waiters).collect());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aws-document.json");
+    std::fs::write(path, document.to_string()).unwrap();
+}
+
+fn document(operation: &'static Operation) -> Value {
+    let field = |field: &Field| {
+        let values = match field.ty {
+            Type::Enum(shape) => json!(shape.values),
+            _ => json!([]),
+        };
+        json!({ "name": field.name, "type": field.ty.to_string(), "required": field.required, "values": values })
+    };
+    let paginator = operation.paginator.map(|paginator| {
+        json!({
+            "input_token": paginator.input_token, "output_token": paginator.output_token,
+            "items": paginator.items, "limit": paginator.limit,
+        })
+    });
+    json!({
+        "name": operation.to_string(),
+        "kind": "operation",
+        "effect": if operation.effect == Effect::Read { "read" } else { "mutate" },
+        "summary": operation.summary,
+        "fields": operation.input.fields.iter().map(field).collect::<Vec<_>>(),
+        "token": operation.token,
+        "paginator": paginator,
+    })
+}
