@@ -1,8 +1,7 @@
 //! An error as an operator reads it: sentence, place with the line itself, at most two notes, one hint.
 
-use crate::engine::Sources;
-use crate::engine::fault::EMBEDDED;
 use crate::error::{Error, Place};
+use crate::sources::{EMBEDDED, Sources};
 
 /// More notes than this bury the hint.
 const NOTES_MAX: usize = 2;

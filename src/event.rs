@@ -5,8 +5,29 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::catalog::Effect;
 use crate::error::{Error, Place};
+
+/// What a binding may do to the cloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: neither reads nor writes.
+    Pure,
+    /// Looks.
+    Read,
+    /// Changes.
+    Mutate,
+}
+
+impl Effect {
+    /// The word in docs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Effect::Pure => "pure",
+            Effect::Read => "read",
+            Effect::Mutate => "mutate",
+        }
+    }
+}
 
 /// How loud a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,22 +1,27 @@
 //! ekskit: editable Rhai runbooks against AWS EKS, EC2 and Kubernetes.
 //!
-//! The map, top down; a module uses only what stands below it, `tests/it/tidy.rs` checks that:
+//! The map, one line a module, top down. A module uses only modules of the lines below its own:
 //!
 //! ```text
-//! cli         the command line; the only one that names cloud::live
-//! engine      the script engine; engine/call.rs is the one choke point, the only one that runs a binding
-//! report      what a run did           diagnostic  an error as text      ui  the only one that prints
-//! session     one run: mode, gate, approval, events, cancellation
-//! bindings    hand-written functions for scripts
-//! catalog     everything callable, as data
-//! cloud       AWS, Kubernetes and clock: interface, live, retry, paging, waiters, error tables
-//! project     the project's folder and settings          event  what happened
-//! value       JSON and script values, durations, secrets  error  kinds, exit codes, the one error
+//! 9 cli         the command line; the only one that names cloud::live
+//! 7 ui          the only one that prints
+//! 7 engine      the script engine; engine/call.rs is the one choke point, the only one that runs a binding
+//! 6 report      what a run did: a sink of events
+//! 5 session     one run: mode, gate, approval, tokens, cancellation
+//! 5 bindings    hand-written functions for scripts
+//! 5 diagnostic  an error as text
+//! 4 catalog     everything callable, as data
+//! 3 cloud       AWS, Kubernetes and clock: interface, live, retry, paging, waiters, error tables
+//! 2 project     the project's folder and settings
+//! 2 sources     texts of scripts, for excerpts
+//! 2 event       what happened
+//! 1 value       JSON and script values, durations, secrets
+//! 0 error       kinds, exit codes, the one error
 //! ```
 //!
-//! Invariants, each checked by a test: `rhai::` appears only in `value`, `engine`, `repl` and `cli`; only `cli` and
-//! tests name `cloud::live`; only `ui` prints; only `engine/call.rs` runs a binding; every `select!` is `biased`.
-//! anyhow is for `main`, build scripts and tests; everything else uses `error::Error`.
+//! Invariants: `rhai::` appears only in `value`, `engine`, `repl` and `cli`; only `cli` and tests name `cloud::live`;
+//! only `ui` prints; only `engine/call.rs` runs a binding; every `select!` is `biased`. anyhow is for build scripts and
+//! tests; everything else uses `error::Error`. `tests/it/tidy.rs` checks all of this from the table above.
 
 pub mod bindings;
 pub mod catalog;
@@ -29,5 +34,6 @@ pub mod event;
 pub mod project;
 pub mod report;
 pub mod session;
+pub mod sources;
 pub mod ui;
 pub mod value;

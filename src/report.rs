@@ -5,8 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use serde_json::{Value, json};
 
-use crate::catalog::Effect;
-use crate::event::{Event, Sink};
+use crate::event::{Effect, Event, Sink};
 
 /// Collects steps and calls.
 #[derive(Default)]

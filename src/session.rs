@@ -270,7 +270,7 @@ impl Session {
         if let Some(known) = self.state().clusters.get(&key).cloned() {
             return Ok(known);
         }
-        let connection = crate::bindings::kube::connect_cluster(&self.cloud, target, name).await?;
+        let connection = crate::cloud::kube::connect_cluster(&self.cloud, target, name).await?;
         self.state().clusters.insert(key, connection.clone());
         Ok(connection)
     }

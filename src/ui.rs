@@ -6,11 +6,10 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::catalog::Effect;
 use crate::diagnostic;
-use crate::engine::Sources;
+use crate::sources::Sources;
 use crate::error::{Error, Exit, Kind, Result};
-use crate::event::{Event, Level, Sink};
+use crate::event::{Effect, Event, Level, Sink};
 use crate::session::Approve;
 use crate::value::format_duration;
 

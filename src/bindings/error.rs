@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result, did_you_mean};
 
 /// `error::`.
 pub static ALL: &[&Binding] =
-    &[&NEW, &NOT_FOUND, &CONFLICT, &INVALID, &DENIED, &TIMEOUT, &UNAVAILABLE, &FAILED, &REFUSED, &IS];
+    &[&OF, &NOT_FOUND, &CONFLICT, &INVALID, &DENIED, &TIMEOUT, &UNAVAILABLE, &FAILED, &REFUSED, &IS];
 
 const OPTIONS: &[Param] = &[
     Param::option("notes", Ty::List, "facts that help, each one sentence"),
@@ -17,23 +17,23 @@ const OPTIONS: &[Param] = &[
 
 const MESSAGE: Param = Param::new("message", Ty::Text, "one lower-case sentence: subject, state and place, no period");
 
-static NEW: Binding = Binding {
-    name: "error::new",
+static OF: Binding = Binding {
+    name: "error::of",
     effect: Effect::Pure,
     doc: "An error of any kind, to `throw`.
 
 ```rhai
-throw error::new(\"conflict\", \"the name is taken\") //=> error: conflict
-error::new(\"wrong\", \"x\") //=> error: invalid
+throw error::of(\"conflict\", \"the name is taken\") //=> error: conflict
+error::of(\"wrong\", \"x\") //=> error: invalid
 ```",
     params: &[Param::new("kind", Ty::Text, "one of the kinds, such as \"not_found\""), MESSAGE],
     options: OPTIONS,
     returns: "the error as a map",
     raises: &[Kind::Invalid],
-    run: Run::Pure(new),
+    run: Run::Pure(of),
 };
 
-fn new(args: &Args) -> Result<Value> {
+fn of(args: &Args) -> Result<Value> {
     let word = args.text("kind");
     let names = Kind::ALL.map(Kind::name);
     let kind = Kind::parse(word).filter(|kind| !matches!(kind, Kind::Bug | Kind::Cancelled)).ok_or_else(|| {

@@ -15,29 +15,8 @@ use serde_json::Value;
 pub use self::args::{Args, arity_error};
 use crate::cloud::{Cloud, Connection, Future, Target};
 use crate::error::{Kind, Result};
+pub use crate::event::Effect;
 use crate::event::Level;
-
-/// What a binding may do to the cloud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Nothing: neither reads nor writes.
-    Pure,
-    /// Looks.
-    Read,
-    /// Changes.
-    Mutate,
-}
-
-impl Effect {
-    /// The word in docs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Effect::Pure => "pure",
-            Effect::Read => "read",
-            Effect::Mutate => "mutate",
-        }
-    }
-}
 
 /// The type of a parameter, as scripts see it.
 #[derive(Clone, Copy, Debug)]

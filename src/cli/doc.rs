@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::start;
 use crate::catalog::doc::Entry;
-use crate::engine::{Interpreter, Sources, docs, on_big_stack};
+use crate::engine::{Interpreter, docs, on_big_stack};
 use crate::error::{Error, Result, count, did_you_mean};
+use crate::sources::Sources;
 use crate::ui::{self, Format};
 
 /// Flags of `doc`.

@@ -5,8 +5,8 @@ use std::path::Path;
 use clap::Args;
 
 use super::{SessionFlags, start};
-use crate::engine::Sources;
 use crate::error::Exit;
+use crate::sources::Sources;
 use crate::ui::{Format, Style};
 
 /// Flags of `eval`.

@@ -47,9 +47,10 @@ pub fn main(flags: &Flags, format: Format) -> Result<()> {
     let entry = runtime.block_on(entry(&cloud, &flags.target.target(), &flags.name, flags.alias.as_deref()))?;
     let path = match &flags.kubeconfig {
         Some(path) => path.clone(),
-        None => live::kubeconfig::files(None).into_iter().next().ok_or_else(|| {
-            Error::usage("no home folder is known").hint("name the file with `--kubeconfig`")
-        })?,
+        None => live::kubeconfig::files(None)
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::usage("no home folder is known").hint("name the file with `--kubeconfig`"))?,
     };
     let merged = merge(&path, &entry)?;
     if flags.dry_run {
@@ -164,14 +165,22 @@ pub fn merge(path: &Path, entry: &Entry) -> Result<Merged> {
     set(context, "user", json!(entry.arn))?;
     file.insert("current-context".into(), entry.context.as_str().into());
     let rewritten = revive(&mut file, entry)?;
-    let text = serde_yaml::to_string(&file).map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))?;
+    let text = serde_yaml::to_string(&file)
+        .map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))?;
     Ok(Merged { text, changed: !existed || file != before, rewritten })
 }
 
 /// Ways to log in that would win over, or fight with, an exec plugin.
 const OTHER_LOGINS: &[&str] = &[
-    "token", "tokenFile", "username", "password", "client-certificate", "client-certificate-data", "client-key",
-    "client-key-data", "auth-provider",
+    "token",
+    "tokenFile",
+    "username",
+    "password",
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "auth-provider",
 ];
 
 fn log_in(user: &mut Mapping, exec: Json) -> Result<()> {
@@ -186,14 +195,19 @@ fn revive(file: &mut Mapping, entry: &Entry) -> Result<Vec<String>> {
         .filter_map(|item| item["name"].as_str().map(str::to_owned))
         .collect();
     let users: Vec<String> = named(file, "contexts")
-        .filter(|item| item["context"]["cluster"].as_str().is_some_and(|cluster| same.iter().any(|name| name == cluster)))
+        .filter(|item| {
+            item["context"]["cluster"].as_str().is_some_and(|cluster| same.iter().any(|name| name == cluster))
+        })
         .filter_map(|item| item["context"]["user"].as_str().map(str::to_owned))
         .collect();
     let mut rewritten = Vec::new();
     let list = file.get_mut("users").and_then(Value::as_sequence_mut);
     for item in list.into_iter().flatten() {
         let name = item["name"].as_str().unwrap_or_default().to_owned();
-        let Some(exec) = item.get_mut("user").and_then(|user| user.get_mut("exec")).and_then(Value::as_mapping_mut) else { continue };
+        let Some(exec) = item.get_mut("user").and_then(|user| user.get_mut("exec")).and_then(Value::as_mapping_mut)
+        else {
+            continue;
+        };
         let is_dead = exec.get("apiVersion").and_then(Value::as_str) == Some("client.authentication.k8s.io/v1alpha1");
         if is_dead && (users.contains(&name) || names_cluster(exec, entry)) {
             replace_exec(exec, entry)?;
@@ -402,7 +416,10 @@ mod tests {
         assert_eq!(file["preferences"]["colors"], true);
         assert_eq!(file["clusters"][0]["cluster"]["proxy-url"], "http://p");
         let cluster = &file["clusters"][1]["cluster"];
-        assert_eq!((cluster["server"].as_str(), cluster["proxy-url"].as_str()), (Some(entry().url.as_str()), Some("http://p")));
+        assert_eq!(
+            (cluster["server"].as_str(), cluster["proxy-url"].as_str()),
+            (Some(entry().url.as_str()), Some("http://p"))
+        );
         assert!(cluster.get("insecure-skip-tls-verify").is_none());
         assert_eq!(file["contexts"][0]["context"]["namespace"], "team");
         let user = &file["users"][0]["user"];
@@ -413,13 +430,17 @@ mod tests {
     #[test]
     fn dead_logins_of_the_same_cluster_are_replaced_and_others_left() {
         let exec = |cluster: &str| {
-            format!("{{apiVersion: client.authentication.k8s.io/v1alpha1, command: aws, args: [eks, get-token, --cluster-name, {cluster}, --role-arn, 'arn:aws:iam::1:role/r'], env: [{{name: AWS_PROFILE, value: p}}]}}")
+            format!(
+                "{{apiVersion: client.authentication.k8s.io/v1alpha1, command: aws, args: [eks, get-token, --cluster-name, {cluster}, --role-arn, 'arn:aws:iam::1:role/r'], env: [{{name: AWS_PROFILE, value: p}}]}}"
+            )
         };
         let (_folder, _path, merged) = merged(&format!(
             "clusters:\n- name: mine\n  cluster: {{server: 'https://abc.gr7.us-west-2.eks.amazonaws.com/'}}\n\
              contexts:\n- name: c\n  context: {{cluster: mine, user: by-server}}\n\
              users:\n- name: by-server\n  user: {{exec: {}}}\n- name: by-name\n  user: {{exec: {}}}\n- name: other\n  user: {{exec: {}}}\n",
-            exec("alias"), exec("prod"), exec("dev"),
+            exec("alias"),
+            exec("prod"),
+            exec("dev"),
         ));
         assert_eq!(merged.rewritten, ["by-server", "by-name"]);
         let file = yaml(&merged.text);

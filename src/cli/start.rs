@@ -9,12 +9,13 @@ use tokio::runtime::Runtime;
 use super::SessionFlags;
 use crate::cloud::{Cloud, Endpoint, live};
 use crate::engine::params::{self, Given};
-use crate::engine::{Interpreter, Script, Sources, on_big_stack};
+use crate::engine::{Interpreter, Script, on_big_stack};
 use crate::error::{Error, Exit, Result};
 use crate::event::Events;
 use crate::project::Project;
 use crate::report::Report;
 use crate::session::{Cancel, Mode, Session, Setup, live_run_id};
+use crate::sources::Sources;
 use crate::ui::{self, Format, Progress, Prompt, Style};
 
 /// A session with everything around it.

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn the_client_gets_the_version_it_asks_for() {
-        let asked = |version: &str| api_version(&json!({ "apiVersion": version, "kind": "ExecCredential" }).to_string());
+        let asked =
+            |version: &str| api_version(&json!({ "apiVersion": version, "kind": "ExecCredential" }).to_string());
         assert_eq!(api_version("").unwrap(), "client.authentication.k8s.io/v1beta1");
         for version in ["v1", "v1beta1", "v1alpha1"] {
             let whole = format!("client.authentication.k8s.io/{version}");

@@ -11,10 +11,8 @@ use serde_json::Value;
 use super::names::Names;
 use crate::error::{Error, Kind, Place, did_you_mean};
 use crate::session::Session;
+use crate::sources::EMBEDDED;
 use crate::value::{self, Secrets, Show};
-
-/// How names of embedded modules begin; an operator's own files never do, they are shown by their path.
-pub const EMBEDDED: &str = "embedded:";
 
 /// A place from what the engine knows.
 pub fn place(source: Option<&str>, position: Position) -> Place {

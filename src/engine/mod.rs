@@ -4,6 +4,7 @@
 //! own big-stack thread while calls run on the runtime.
 
 pub mod account;
+pub mod assert;
 pub mod call;
 pub mod control;
 pub mod docs;
@@ -16,7 +17,7 @@ pub mod params;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rhai::{
     AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext, OptimizationLevel,
@@ -33,6 +34,7 @@ use crate::cloud::Connection;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
 use crate::session::Session;
+use crate::sources::Sources;
 use crate::value::{self, Secret, Show};
 
 /// The keyword of a unit of progress.
@@ -47,26 +49,6 @@ pub const STACK_SIZE: usize = 256 << 20;
 const CALL_LEVELS_MAX: usize = 128;
 const TEXT_SIZE_MAX: usize = 64 << 20;
 const ELEMENTS_MAX: usize = 4_000_000;
-
-/// Texts of scripts by the name that places carry, for excerpts in errors.
-#[derive(Clone, Debug, Default)]
-pub struct Sources(Arc<Mutex<BTreeMap<String, String>>>);
-
-impl Sources {
-    /// Remembers a text.
-    pub fn insert(&self, source: &str, text: &str) {
-        self.lock().insert(source.to_owned(), text.to_owned());
-    }
-
-    /// The text of a source.
-    pub fn get(&self, source: &str) -> Option<String> {
-        self.lock().get(source).cloned()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
 
 /// A compiled script.
 pub struct Script {
@@ -103,6 +85,13 @@ impl Interpreter {
             modules: import::embedded_names().map(str::to_owned).collect(),
         };
         Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names })
+    }
+
+    /// With the assertions that tests written in Rhai use.
+    #[must_use]
+    pub fn with_assertions(mut self) -> Interpreter {
+        assert::register(&mut self.engine);
+        self
     }
 
     /// Compiles a script and looks it over.

@@ -170,7 +170,9 @@ fn schema(service: &Service, names: &BTreeSet<&str>) -> Result<String> {
         let shape = service.shape(name)?;
         code += &match &shape.kind {
             Kind::Enum { values } => {
-                format!("pub(super) static {name}: s::EnumShape = s::EnumShape {{ name: {name:?}, values: &{values:?} }};\n")
+                format!(
+                    "pub(super) static {name}: s::EnumShape = s::EnumShape {{ name: {name:?}, values: &{values:?} }};\n"
+                )
             }
             _ => structure(service, shape, name)?,
         };
@@ -260,7 +262,8 @@ fn pages(paginator: &Paginator) -> String {
     let Paginator { input_token, output_token, items, limit } = paginator;
     let items = items.as_ref().map_or(String::from("None"), |items| format!("Some(&{items:?})"));
     format!(
-        "s::Paginator {{ input_token: {input_token:?}, output_token: &{output_token:?}, items: {items}, limit: {limit:?} }}"
+        "s::Paginator {{ input_token: {input_token:?}, output_token: &{output_token:?}, \
+         items: {items}, limit: {limit:?} }}"
     )
 }
 
@@ -301,9 +304,12 @@ fn waiter_of(service: &Service, waiter: &Waiter) -> Result<String> {
             Matcher::ErrorCode(code) => format!("ErrorCode({code:?})"),
             Matcher::Path(kind, path, wanted) => format!("{kind}(&[{}], {wanted:?})", steps(service, output, path)?),
             Matcher::NotEmpty(path, wanted) => format!("NotEmpty(&[{}], {wanted})", steps(service, output, path)?),
-            Matcher::Expression(text, wanted) => format!("Expression({:?}, {wanted})", snake_expression(service, text)?),
+            Matcher::Expression(text, wanted) => {
+                format!("Expression({:?}, {wanted})", snake_expression(service, text)?)
+            }
         };
-        acceptors += &format!("s::Acceptor {{ state: s::State::{}, matcher: s::Matcher::{matcher} }},\n", acceptor.state);
+        acceptors +=
+            &format!("s::Acceptor {{ state: s::State::{}, matcher: s::Matcher::{matcher} }},\n", acceptor.state);
     }
     let Waiter { name, min_delay, max_delay, .. } = waiter;
     Ok(format!(
@@ -356,7 +362,11 @@ fn snake_expression(service: &Service, text: &str) -> Result<String> {
                 }
                 let mut members = service.types.values().chain(service.operations.iter().map(|o| &o.output));
                 let same = |shape: &Shape| {
-                    shape.members.iter().find(|member| fold(&member.name) == fold(&name)).map(|member| member.name.clone())
+                    shape
+                        .members
+                        .iter()
+                        .find(|member| fold(&member.name) == fold(&name))
+                        .map(|member| member.name.clone())
                 };
                 written += &members.find_map(same).with_context(|| format!("no field {name}"))?;
                 continue;

@@ -6,7 +6,7 @@ const SENTENCE_MAX: usize = 400;
 const BREAKS: &[&str] = &["p", "note", "important", "caution", "ul", "ol", "li", "dl", "dt", "dd", "br", "div", "h1"];
 
 /// Tags that only style their text.
-const STYLES: &[&str] = &["code", "i", "b", "a", "em", "strong", "span", "title", "fullname", "title", "u", "sup"];
+const STYLES: &[&str] = &["code", "i", "b", "a", "em", "strong", "span", "fullname", "title", "u", "sup"];
 
 /// The first sentence of the first paragraph that says something.
 pub(crate) fn first_sentence(html: &str) -> String {

@@ -37,10 +37,16 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// `fallible`: its builder insists on some fields.
-    Struct { fallible: bool },
+    Struct {
+        fallible: bool,
+    },
     /// The members' Rust variants, in the order of the members.
-    Union { variants: Vec<String> },
-    Enum { values: Vec<String> },
+    Union {
+        variants: Vec<String>,
+    },
+    Enum {
+        values: Vec<String>,
+    },
 }
 
 #[derive(Debug)]

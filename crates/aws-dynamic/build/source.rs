@@ -75,7 +75,8 @@ pub(crate) fn read(name: &str, root: &Path) -> Result<Service> {
     let lens = load(&src.join("lens.rs")).unwrap_or_default();
     let mut operations = vec![];
     for operation in &listed {
-        operations.push(read_operation(name, &src, operation, &lens).with_context(|| format!("operation {operation}"))?);
+        operations
+            .push(read_operation(name, &src, operation, &lens).with_context(|| format!("operation {operation}"))?);
     }
     let client = load(&src.join("client.rs"))?;
     // Each operation has a file of its own under client/, which client.rs lists.
@@ -93,8 +94,7 @@ pub(crate) fn read(name: &str, root: &Path) -> Result<Service> {
         .context("no service id")?
         .to_owned();
     let config = load(&src.join("config.rs"))?;
-    let signing_name =
-        between(&config, "SigningName::from_static(\"", "\"").context("no signing name")?.to_owned();
+    let signing_name = between(&config, "SigningName::from_static(\"", "\"").context("no signing name")?.to_owned();
     crate::review::check(name, &operations, &types)?;
     Ok(Service { name: name.to_owned(), sdk_id, signing_name, operations, types, waiters })
 }

@@ -254,7 +254,8 @@ impl CallError {
             details.unwrap_or(Details { code: None, message: None, request_id: None });
         let status = raw.status().as_u16();
         let throttled = code.as_deref().is_some_and(|code| THROTTLED.contains(&code)) || status == 429;
-        let transient = code.as_deref().is_some_and(|code| TRANSIENT.contains(&code)) || matches!(status, 500 | 502..=504);
+        let transient =
+            code.as_deref().is_some_and(|code| TRANSIENT.contains(&code)) || matches!(status, 500 | 502..=504);
         CallError {
             message: message.unwrap_or_else(|| match &code {
                 Some(code) => format!("AWS answered `{code}` with no message"),
@@ -272,8 +273,8 @@ impl CallError {
     }
 
     fn unsent(error: &Failure, phase: Phase) -> Self {
-        let source = chain(error);
-        CallError { message: source.clone(), credentials: credentials(error), source, ..Self::empty(phase) }
+        let (message, source) = (plain(error), chain(error));
+        CallError { message, credentials: credentials(error), source, ..Self::empty(phase) }
     }
 
     fn dispatch(error: &Failure) -> Self {
@@ -282,7 +283,8 @@ impl CallError {
             return failed;
         }
         let SdkError::DispatchFailure(failure) = error else { return failed };
-        let over_the_wire = !failure.is_other() || failure.as_other().is_some() || failed.source.contains("client error (");
+        let over_the_wire =
+            !failure.is_other() || failure.as_other().is_some() || failed.source.contains("client error (");
         let connected = over_the_wire && !failure.is_user() && !never_connected(error);
         CallError { retryable: over_the_wire && !failure.is_user(), maybe_applied: connected, ..failed }
     }
@@ -333,8 +335,20 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     parts.join(": ")
 }
 
+/// The chain without the outer layers that only name the SDK's own stages.
+fn plain(error: &(dyn Error + 'static)) -> String {
+    const STAGES: &[&str] =
+        &["dispatch failure", "failed to construct request", "io error", "other", "response error", "user error"];
+    let inner = causes(error).find(|cause| !STAGES.contains(&cause.to_string().as_str()));
+    inner.map_or_else(|| chain(error), chain)
+}
+
 fn credentials(error: &(dyn Error + 'static)) -> Option<Credentials> {
-    let found = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>())?;
+    let Some(found) = causes(error).find_map(|cause| cause.downcast_ref::<CredentialsError>()) else {
+        // The configuration has no source of credentials at all, for which the SDK has no public type.
+        let unsigned = causes(error).any(|cause| cause.to_string().contains("no identity resolver"));
+        return unsigned.then_some(Credentials::NotFound);
+    };
     let text = chain(found).to_lowercase();
     Some(match found {
         _ if text.contains("expired") => Credentials::Expired,

@@ -165,9 +165,8 @@ impl FromJson for Blob {
 impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(value: &Value, reading: &mut Reading) -> Option<Self> {
         let Some(items) = value.as_array() else { return reading.wrong("a list") };
-        let read = |(index, item): (usize, &Value)| {
-            reading.below(&index.to_string(), |reading| T::from_json(item, reading))
-        };
+        let read =
+            |(index, item): (usize, &Value)| reading.below(&index.to_string(), |reading| T::from_json(item, reading));
         Some(items.iter().enumerate().filter_map(read).collect())
     }
 }
@@ -251,16 +250,5 @@ impl<K: AsRef<str>, T: ToJson> ToJson for HashMap<K, T> {
 impl<T: ToJson> ToJson for Box<T> {
     fn to_json(&self) -> Value {
         T::to_json(self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn policy_documents_are_decoded_once() {
-        assert_eq!(decode_document(String::from("%7B%22a%22%3A%22b%2525%22%7D")), r#"{"a":"b%25"}"#);
-        assert_eq!(decode_document(String::from(r#"{"a":"%25"}"#)), r#"{"a":"%25"}"#);
     }
 }

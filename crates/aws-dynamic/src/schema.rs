@@ -127,7 +127,7 @@ pub struct Field {
     pub name: &'static str,
     /// AWS refuses a request without it. Required lists inside nested structures are not always known.
     pub required: bool,
-    /// Never to be shown.
+    /// Never to be shown. Of a sensitive structure the fields are marked, not the structure.
     pub sensitive: bool,
     /// The first sentence of the SDK's documentation as plain text.
     pub doc: &'static str,
@@ -203,7 +203,7 @@ pub struct Paginator {
     pub input_token: &'static str,
     /// Where the answer holds the next token; absent or empty on the last page.
     pub output_token: &'static [&'static str],
-    /// The list to concatenate, when the SDK names one.
+    /// The list to concatenate. Where AWS's model names none, every list of the answer grows from page to page.
     pub items: Option<&'static [&'static str]>,
     /// The input field that limits the size of a page.
     pub limit: Option<&'static str>,

@@ -21,16 +21,3 @@ pub(crate) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
         .min()
         .map(|(_, name)| name)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::nearest;
-
-    #[test]
-    fn close_names_only() {
-        assert_eq!(nearest("nam", &["name", "role_arn"]), Some("name"));
-        assert_eq!(nearest("scaling_confg", &["labels", "scaling_config"]), Some("scaling_config"));
-        assert_eq!(nearest("colour", &["labels", "scaling_config"]), None);
-        assert_eq!(nearest("x", &["a"]), None);
-    }
-}

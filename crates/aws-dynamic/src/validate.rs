@@ -72,6 +72,7 @@ impl<'a> Walk<'a> {
     }
 
     fn finish(mut self, value: Value) -> Result<Value, Invalid> {
+        self.missing.sort();
         let Walk { operation, missing, .. } = &self;
         let missing_text = (!missing.is_empty()).then(|| format!("missing {}", join(missing)));
         if self.mistakes.is_empty() {
@@ -231,7 +232,8 @@ impl<'a> Walk<'a> {
         }
         let message = format!("`{}` of `{}` can not be {}", self.here(), self.operation, describe(&value, sensitive));
         let same = shape.values.iter().find(|known| suggest::fold(known) == suggest::fold(text)).copied();
-        let hint = same.or_else(|| suggest::nearest(text, shape.values)).map(|found| format!("did you mean `{found}`?"));
+        let hint =
+            same.or_else(|| suggest::nearest(text, shape.values)).map(|found| format!("did you mean `{found}`?"));
         let note = Some(format!("values are {}", list(shape.values)));
         self.mistakes.push(Mistake { path: self.here(), message, hint, note, is_enum: true });
         value
@@ -387,6 +389,3 @@ fn list(names: &[&str]) -> String {
     let shown: Vec<String> = sorted.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect();
     shown.join(", ") + if sorted.len() > LISTED_MAX { ", …" } else { "" }
 }
-
-#[cfg(test)]
-mod tests;

@@ -85,7 +85,10 @@ fn many<'a>(value: &'a Value, path: &[Step]) -> Vec<&'a Value> {
         };
     }
     // A path that ends in a list without `[]` still means its elements.
-    found.into_iter().flat_map(|value| value.as_array().map_or_else(|| vec![value], |list| list.iter().collect())).collect()
+    found
+        .into_iter()
+        .flat_map(|value| value.as_array().map_or_else(|| vec![value], |list| list.iter().collect()))
+        .collect()
 }
 
 fn not_empty(value: &Value, path: &[Step]) -> bool {
@@ -99,55 +102,4 @@ fn expression(value: &Value, text: &str) -> Option<bool> {
     let compiled = jmespath::compile(text).ok()?;
     let answer = jmespath::Variable::from_json(&value.to_string()).ok()?;
     compiled.search(answer).ok()?.as_boolean()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const fn field(field: &'static str) -> Step {
-        Step { field, each: false }
-    }
-
-    const fn each(field: &'static str) -> Step {
-        Step { field, each: true }
-    }
-
-    fn matches(matcher: Matcher, answer: &Value) -> bool {
-        Acceptor { state: State::Success, matcher }.matches(Ok(answer))
-    }
-
-    #[test]
-    fn all_of_nothing_is_no_match() {
-        let path: &[Step] = const { &[each("volumes"), field("state")] };
-        assert!(!matches(Matcher::All(path, "available"), &json!({ "volumes": [] })));
-        assert!(matches(Matcher::All(path, "available"), &json!({ "volumes": [{ "state": "available" }] })));
-        let mixed = json!({ "volumes": [{ "state": "available" }, { "state": "deleted" }] });
-        assert!(!matches(Matcher::All(path, "available"), &mixed));
-        assert!(matches(Matcher::Any(path, "deleted"), &mixed));
-    }
-
-    #[test]
-    fn nested_lists_are_flattened() {
-        let path: &[Step] = const { &[each("reservations"), each("instances"), field("state"), field("name")] };
-        let answer = json!({ "reservations": [{ "instances": [{ "state": { "name": "running" } }] }, { "instances": null }] });
-        assert!(matches(Matcher::All(path, "running"), &answer));
-    }
-
-    #[test]
-    fn emptiness_of_text_and_lists() {
-        assert!(matches(Matcher::NotEmpty(&[field("password_data")], true), &json!({ "password_data": "x" })));
-        assert!(!matches(Matcher::NotEmpty(&[field("password_data")], true), &json!({ "password_data": "" })));
-        assert!(matches(Matcher::NotEmpty(&[each("images")], false), &json!({ "images": null })));
-        assert!(matches(Matcher::NotEmpty(&[field("groups")], true), &json!({ "groups": [{}] })));
-    }
-
-    #[test]
-    fn a_real_expression() {
-        let text = "contains(groups[].[length(instances[?lifecycle_state=='InService']) >= min_size][], `false`)";
-        let group = |size: u32| json!({ "groups": [{ "min_size": size, "instances": [{ "lifecycle_state": "InService" }] }] });
-        assert!(matches(Matcher::Expression(text, false), &group(1)));
-        assert!(matches(Matcher::Expression(text, true), &group(2)));
-    }
 }

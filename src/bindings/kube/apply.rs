@@ -60,7 +60,10 @@ async fn apply(mut call: Call<'_>) -> Result<Answer> {
         Value::Array(objects) => (objects, true),
         object @ Value::Object(_) => (vec![object], false),
         other => {
-            return Err(Error::invalid(format!("`objects` of `kube::apply` is an object or a list of them, found {}", value::describe(&other))));
+            return Err(Error::invalid(format!(
+                "`objects` of `kube::apply` is an object or a list of them, found {}",
+                value::describe(&other)
+            )));
         }
     };
     let how = Arc::new(How {
@@ -261,7 +264,8 @@ impl Progress {
         let resource = self.server.resolve_object("apiextensions.k8s.io/v1", "CustomResourceDefinition").await?;
         let start = call.cloud.clock.now();
         loop {
-            let pending = self.done.values().find(|object| object["kind"] == resource.kind.as_str() && !is_established(object));
+            let pending =
+                self.done.values().find(|object| object["kind"] == resource.kind.as_str() && !is_established(object));
             let Some(name) = pending.and_then(|object| object["metadata"]["name"].as_str()).map(str::to_owned) else {
                 return Ok(());
             };
@@ -269,15 +273,23 @@ impl Progress {
             let refused = condition(&object, "NamesAccepted").filter(|accepted| accepted["status"] == "False");
             if let Some(refused) = refused {
                 let reason = refused["message"].as_str().unwrap_or_default().to_owned();
-                return Err(Error::failed(format!("the names of CustomResourceDefinition `{name}` are not accepted")).note(reason));
+                return Err(Error::failed(format!("the names of CustomResourceDefinition `{name}` are not accepted"))
+                    .note(reason));
             }
             let is_ready = is_established(&object);
-            if let Some(done) = self.done.values_mut().find(|done| done["metadata"]["name"] == name.as_str() && done["kind"] == resource.kind.as_str()) {
+            if let Some(done) = self
+                .done
+                .values_mut()
+                .find(|done| done["metadata"]["name"] == name.as_str() && done["kind"] == resource.kind.as_str())
+            {
                 *done = object;
             }
             if !is_ready {
                 if call.cloud.clock.since(start) >= ESTABLISHED_IN {
-                    let message = format!("CustomResourceDefinition `{name}` is not established after {}", value::format_duration(ESTABLISHED_IN));
+                    let message = format!(
+                        "CustomResourceDefinition `{name}` is not established after {}",
+                        value::format_duration(ESTABLISHED_IN)
+                    );
                     return Err(self.so_far(Error::timeout(message)));
                 }
                 call.cloud.clock.sleep(Duration::from_millis(250)).await;
@@ -297,7 +309,9 @@ fn is_established(definition: &Value) -> bool {
 /// Whether an applied object is the definition of this kind.
 fn defines(object: &Value, api_version: &str, kind: &str) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
-    object["kind"] == "CustomResourceDefinition" && object["spec"]["group"] == group && object["spec"]["names"]["kind"] == kind
+    object["kind"] == "CustomResourceDefinition"
+        && object["spec"]["group"] == group
+        && object["spec"]["names"]["kind"] == kind
 }
 
 struct Applied {
@@ -343,8 +357,12 @@ mod tests {
     fn kinds_keep_their_order_and_namespaces_and_definitions_go_first() {
         let object = |kind: &str, name: &str| json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name } });
         let list = vec![
-            object("Role", "r"), object("ConfigMap", "a"), object("ConfigMap", "b"),
-            object("CustomResourceDefinition", "d"), object("Namespace", "n"), object("ConfigMap", "c"),
+            object("Role", "r"),
+            object("ConfigMap", "a"),
+            object("ConfigMap", "b"),
+            object("CustomResourceDefinition", "d"),
+            object("Namespace", "n"),
+            object("ConfigMap", "c"),
         ];
         let shown: Vec<Vec<usize>> =
             batches(list).iter().map(|batch| batch.iter().map(|(index, _)| *index).collect()).collect();

@@ -197,7 +197,8 @@ mod tests {
             ---\napiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: d}\n---\n---\n\
             apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n";
         let objects = read(text).unwrap();
-        let kinds: Vec<&str> = objects.as_array().unwrap().iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        let kinds: Vec<&str> =
+            objects.as_array().unwrap().iter().map(|object| object["kind"].as_str().unwrap()).collect();
         assert_eq!(kinds, ["Namespace", "CustomResourceDefinition", "ConfigMap"]);
         assert_eq!(objects[2]["data"]["8080"], "x");
     }
@@ -209,7 +210,10 @@ mod tests {
         let error = read("a: [").unwrap_err();
         assert_eq!(error.to_string(), "document 1 of the manifest is not valid YAML");
         assert!(read("apiVersion: v1\nkind: Pod\nkind: Pod\n").unwrap_err().facts().notes[0].contains("duplicate"));
-        assert_eq!(read("just text").unwrap_err().to_string(), "document 1 of the manifest is a Kubernetes object, a map, but found the text \"just text\"");
+        assert_eq!(
+            read("just text").unwrap_err().to_string(),
+            "document 1 of the manifest is a Kubernetes object, a map, but found the text \"just text\""
+        );
     }
 
     #[test]
@@ -220,7 +224,9 @@ mod tests {
         for wrong in ["", ".a", "a.", "a..b", "a[x]", "a[0", "'a", "'a'b", "a[0]b"] {
             assert!(parts(wrong).is_err(), "{wrong}");
         }
-        let at = |object: Value, path: &str| field(&Args::check(&FIELD, vec![object, json!(path), json!([])]).unwrap()).unwrap();
+        let at = |object: Value, path: &str| {
+            field(&Args::check(&FIELD, vec![object, json!(path), json!([])]).unwrap()).unwrap()
+        };
         assert_eq!(at(json!({ "a": [{ "b": 1 }] }), "a[0].b"), 1);
         assert_eq!(at(json!({ "a": "text" }), "a.b.c"), json!([]));
         assert_eq!(at(json!({ "a": null }), "a"), json!([]));

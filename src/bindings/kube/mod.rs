@@ -104,7 +104,10 @@ struct Identity<'a> {
 fn identity<'a>(object: &'a Value, place: &str) -> Result<Identity<'a>> {
     let text = |value: &'a Value| value.as_str().filter(|text| !text.is_empty());
     if !object.is_object() {
-        return Err(Error::invalid(format!("{place} is a Kubernetes object, a map, but found {}", value::describe(object))));
+        return Err(Error::invalid(format!(
+            "{place} is a Kubernetes object, a map, but found {}",
+            value::describe(object)
+        )));
     }
     let metadata = &object["metadata"];
     let missing = |field: &str| {

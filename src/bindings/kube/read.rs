@@ -104,8 +104,10 @@ async fn list(call: Call<'_>) -> Result<Answer> {
     let resource = server.resolve(args.text("kind")).await?;
     let namespace = match (args.flag("all_namespaces"), args.opt_text("namespace")) {
         (true, Some(namespace)) => {
-            return Err(Error::invalid(format!("`kube::list` of all namespaces can not be of namespace `{namespace}` only"))
-                .hint("leave out `all_namespaces` or `namespace`"));
+            return Err(Error::invalid(format!(
+                "`kube::list` of all namespaces can not be of namespace `{namespace}` only"
+            ))
+            .hint("leave out `all_namespaces` or `namespace`"));
         }
         (true, None) => None,
         (false, given) => server.namespace_for(&resource, given)?,
@@ -127,7 +129,11 @@ fn selector(option: &str, given: Option<&Value>) -> Result<Option<String>> {
     match given {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Object(map)) => map.iter().map(|(key, wanted)| pair(option, key, wanted)).collect::<Result<Vec<_>>>().map(|pairs| Some(pairs.join(","))),
+        Some(Value::Object(map)) => map
+            .iter()
+            .map(|(key, wanted)| pair(option, key, wanted))
+            .collect::<Result<Vec<_>>>()
+            .map(|pairs| Some(pairs.join(","))),
         Some(other) => Err(Error::invalid(format!(
             "`{option}` of `kube::list` is a map or a selector text, found {}",
             value::describe(other)
@@ -138,11 +144,17 @@ fn selector(option: &str, given: Option<&Value>) -> Result<Option<String>> {
 fn pair(option: &str, key: &str, wanted: &Value) -> Result<String> {
     match wanted {
         Value::String(text) => Ok(format!("{key}={text}")),
-        Value::Number(number) => Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))
-            .hint(format!("write `\"{number}\"`"))),
-        Value::Bool(flag) => Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))
-            .hint(format!("write `\"{flag}\"`"))),
-        _ => Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))),
+        Value::Number(number) => {
+            Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))
+                .hint(format!("write `\"{number}\"`")))
+        }
+        Value::Bool(flag) => {
+            Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))
+                .hint(format!("write `\"{flag}\"`")))
+        }
+        _ => {
+            Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted))))
+        }
     }
 }
 

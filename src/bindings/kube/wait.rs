@@ -180,7 +180,8 @@ fn says(condition: &Value) -> String {
 
 /// What keeps the containers of a pod, in words.
 fn containers(pod: &Value) -> Option<String> {
-    let statuses = ["initContainerStatuses", "containerStatuses"].iter().filter_map(|list| pod["status"][list].as_array());
+    let statuses =
+        ["initContainerStatuses", "containerStatuses"].iter().filter_map(|list| pod["status"][list].as_array());
     let kept: Vec<String> = statuses
         .flatten()
         .filter_map(|status| {
@@ -220,7 +221,8 @@ pub(super) async fn until_gone(call: &Call<'_>, aim: &Aim, uid: Option<&str>) ->
 
 fn leaving(object: &Value) -> String {
     let metadata = &object["metadata"];
-    let finalizers: Vec<&str> = metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let finalizers: Vec<&str> =
+        metadata["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     match (metadata["deletionTimestamp"].as_str(), finalizers.is_empty()) {
         (None, _) => "nobody asked to delete it".to_owned(),
         (Some(since), true) => format!("it is being deleted since {since}"),
@@ -368,7 +370,11 @@ fn stateful_set(object: &Value) -> Result<Look> {
     let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition").filter(|partition| *partition > 0);
     if let (Some(wanted), Some(partition)) = (wanted, partition) {
         let due = (wanted - partition).max(0);
-        return Ok(if updated < due { Look::NotYet(format!("{updated} of {due} pods are updated")) } else { Look::Done });
+        return Ok(if updated < due {
+            Look::NotYet(format!("{updated} of {due} pods are updated"))
+        } else {
+            Look::Done
+        });
     }
     if object["status"]["updateRevision"] != object["status"]["currentRevision"] {
         return Ok(Look::NotYet(format!("{updated} of {} pods are updated", wanted.unwrap_or(0))));
@@ -379,7 +385,8 @@ fn stateful_set(object: &Value) -> Result<Look> {
 /// What keeps the pods of a rollout, in words. Best effort: the error stands without it.
 async fn stuck_pods(aim: &Aim, object: &Value) -> Option<String> {
     let labels = object["spec"]["selector"]["matchLabels"].as_object()?;
-    let labels: Vec<String> = labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    let labels: Vec<String> =
+        labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
     let selection = Selection { labels: Some(labels.join(",")), limit: Some(200), ..Selection::default() };
     let pods = aim.server.resolve("v1/Pod").await.ok()?;
     let pods = aim.server.list(&pods, aim.namespace(), &selection).await.ok()?;
@@ -389,7 +396,8 @@ async fn stuck_pods(aim: &Aim, object: &Value) -> Option<String> {
 
 fn why_stuck(pod: &Value) -> Option<String> {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let wrong = |name: &str| conditions.clone().find(|condition| condition["type"] == name && condition["status"] != "True");
+    let wrong =
+        |name: &str| conditions.clone().find(|condition| condition["type"] == name && condition["status"] != "True");
     let reason = containers(pod).or_else(|| wrong("PodScheduled").or_else(|| wrong("Ready")).map(says))?;
     Some(format!("Pod `{}`: {reason}", pod["metadata"]["name"].as_str().unwrap_or_default()))
 }
@@ -415,12 +423,18 @@ mod tests {
         };
         assert_eq!(with(json!({ "observedGeneration": 1 })), "its last change is not seen yet");
         assert_eq!(with(json!({ "observedGeneration": 2, "updatedReplicas": 1 })), "1 of 3 new replicas are there");
-        assert_eq!(with(json!({ "observedGeneration": 2, "updatedReplicas": 3, "replicas": 4 })), "1 old replicas are still there");
+        assert_eq!(
+            with(json!({ "observedGeneration": 2, "updatedReplicas": 3, "replicas": 4 })),
+            "1 old replicas are still there"
+        );
         assert_eq!(
             with(json!({ "observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 2 })),
             "2 of 3 new replicas are available"
         );
-        assert_eq!(with(json!({ "observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3 })), "done");
+        assert_eq!(
+            with(json!({ "observedGeneration": 2, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3 })),
+            "done"
+        );
         let late = json!({ "observedGeneration": 2, "conditions": [{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }] });
         assert_eq!(with(late), "failed: Deployment `web` exceeded its progress deadline");
     }
@@ -428,17 +442,27 @@ mod tests {
     #[test]
     fn daemon_sets_and_stateful_sets_by_the_rules_of_kubectl() {
         let daemons = |status: Value| seen(daemon_set(&json!({ "metadata": { "generation": 1 }, "status": status })));
-        assert_eq!(daemons(json!({ "observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1 })), "1 of 2 pods are updated");
         assert_eq!(
-            daemons(json!({ "observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 1 })),
+            daemons(json!({ "observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1 })),
+            "1 of 2 pods are updated"
+        );
+        assert_eq!(
+            daemons(
+                json!({ "observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 2, "numberAvailable": 1 })
+            ),
             "1 of 2 updated pods are available"
         );
         assert_eq!(daemons(json!({ "observedGeneration": 1 })), "done");
         let on_delete = json!({ "kind": "DaemonSet", "metadata": { "name": "a" }, "spec": { "updateStrategy": { "type": "OnDelete" } } });
         assert!(seen(daemon_set(&on_delete)).starts_with("invalid: DaemonSet `a` has the update strategy `OnDelete`"));
-        let set = |spec: Value, status: Value| seen(stateful_set(&json!({ "metadata": { "generation": 1 }, "spec": spec, "status": status })));
+        let set = |spec: Value, status: Value| {
+            seen(stateful_set(&json!({ "metadata": { "generation": 1 }, "spec": spec, "status": status })))
+        };
         assert_eq!(set(json!({ "replicas": 2 }), json!({})), "its last change is not seen yet");
-        assert_eq!(set(json!({ "replicas": 2 }), json!({ "observedGeneration": 1, "readyReplicas": 1 })), "1 of 2 pods are ready");
+        assert_eq!(
+            set(json!({ "replicas": 2 }), json!({ "observedGeneration": 1, "readyReplicas": 1 })),
+            "1 of 2 pods are ready"
+        );
         let moving = json!({ "observedGeneration": 1, "readyReplicas": 2, "updatedReplicas": 1, "updateRevision": "b", "currentRevision": "a" });
         assert_eq!(set(json!({ "replicas": 2 }), moving.clone()), "1 of 2 pods are updated");
         let partition = json!({ "replicas": 2, "updateStrategy": { "rollingUpdate": { "partition": 1 } } });
@@ -465,6 +489,9 @@ mod tests {
         assert_eq!(why_stuck(&pod).as_deref(), Some("Pod `web-0`: container `app`: ImagePullBackOff: no such image"));
         let pending = json!({ "metadata": { "name": "web-1" }, "status": { "conditions": [
             { "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes" }] } });
-        assert_eq!(why_stuck(&pending).as_deref(), Some("Pod `web-1`: `PodScheduled` is False, Unschedulable: 0/1 nodes"));
+        assert_eq!(
+            why_stuck(&pending).as_deref(),
+            Some("Pod `web-1`: `PodScheduled` is False, Unschedulable: 0/1 nodes")
+        );
     }
 }

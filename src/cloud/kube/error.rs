@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use kube::client::AuthError;
 use kube::core::Status;
 use kube::core::response::StatusCause;
 
@@ -159,8 +160,7 @@ pub(super) fn of_status(server: &Server, subject: &Subject<'_>, status: &Status)
         Kind::Conflict => conflict(server, subject, status),
         Kind::Invalid => invalid(server, subject, status),
         Kind::Throttled => throttled(server, subject, status),
-        _ => Error::new(kind, format!("could not {}", subject.action(server)))
-            .note(answered(status)),
+        _ => Error::new(kind, format!("could not {}", subject.action(server))).note(answered(status)),
     };
     let facts = error.facts_mut();
     facts.service = Some("kubernetes".to_owned());
@@ -175,7 +175,11 @@ pub(super) fn of_status(server: &Server, subject: &Subject<'_>, status: &Status)
 
 fn answered(status: &Status) -> String {
     let text = status.message.lines().next().unwrap_or_default();
-    if text.is_empty() { format!("the server answered with status {}", status.code) } else { format!("the server says: {text}") }
+    if text.is_empty() {
+        format!("the server answered with status {}", status.code)
+    } else {
+        format!("the server says: {text}")
+    }
 }
 
 fn unauthorized(server: &Server) -> Error {
@@ -186,8 +190,10 @@ fn unauthorized(server: &Server) -> Error {
                  the clock of this machine is wrong",
             )
             .hint(format!("ask `auth::why(\"{name}\", arn)` with the ARN that is signed in")),
-        Server::Context(_) => Error::new(Kind::Expired, format!("{server} does not accept the credentials of the kubeconfig"))
-            .hint("sign in again, or write a fresh entry with `ekskit kubeconfig NAME`"),
+        Server::Context(_) => {
+            Error::new(Kind::Expired, format!("{server} does not accept the credentials of the kubeconfig"))
+                .hint("sign in again, or write a fresh entry with `ekskit kubeconfig NAME`")
+        }
     }
 }
 
@@ -197,11 +203,7 @@ fn forbidden(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
         return Error::conflict(format!("namespace `{namespace}` of {server} is being deleted"))
             .hint("wait until it is gone: `kube::wait_for(\"namespaces\", name, #{ absent: true })`");
     }
-    let error = Error::new(
-        Kind::Denied,
-        format!("not allowed to {}", subject.action(server)),
-    )
-    .note(answered(status));
+    let error = Error::new(Kind::Denied, format!("not allowed to {}", subject.action(server))).note(answered(status));
     match server {
         // "cannot" is what RBAC says; admission (quotas, pod security, policies) has its own words, which need no hint.
         Server::Cluster(name) if status.message.contains(" cannot ") => {
@@ -243,7 +245,8 @@ fn conflict(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
         for (fields, manager) in managers.iter().map(|manager| (fields_of(&owned, manager), manager)) {
             error = error.note(format!("`{manager}` owns {fields}"));
         }
-        let list = owned.iter().map(|(field, manager)| serde_json::json!({ "field": field, "manager": manager })).collect();
+        let list =
+            owned.iter().map(|(field, manager)| serde_json::json!({ "field": field, "manager": manager })).collect();
         return error
             .with("conflicts", serde_json::Value::Array(list))
             .hint("leave these fields out, or take them over with `#{ force: true }`");
@@ -251,8 +254,10 @@ fn conflict(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
     match status.reason.as_str() {
         "AlreadyExists" => Error::conflict(format!("{thing} already exists {place}"))
             .hint("use `kube::apply` to converge what exists, or choose another name"),
-        "Expired" | "Gone" => Error::conflict(format!("the list of {thing} {place} changed too much while it was read"))
-            .hint("list again"),
+        "Expired" | "Gone" => {
+            Error::conflict(format!("the list of {thing} {place} changed too much while it was read"))
+                .hint("list again")
+        }
         _ => Error::conflict(format!("{thing} {place} changed since it was read"))
             .note(answered(status))
             .hint("get it again and repeat the change"),
@@ -286,18 +291,16 @@ fn invalid(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
     if causes.is_empty() {
         return error.note(answered(status));
     }
-    let list = causes.iter().map(|cause| serde_json::json!({ "field": cause.field, "message": cause.message })).collect();
+    let list =
+        causes.iter().map(|cause| serde_json::json!({ "field": cause.field, "message": cause.message })).collect();
     error.with("causes", serde_json::Value::Array(list))
 }
 
 fn throttled(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
     if let Some(cause) = causes(status).iter().find(|cause| cause.reason == "DisruptionBudget") {
-        let mut error = Error::conflict(format!(
-            "a disruption budget keeps {} {}",
-            subject.thing(),
-            subject.place(server)
-        ))
-        .note(cause.message.clone());
+        let mut error =
+            Error::conflict(format!("a disruption budget keeps {} {}", subject.thing(), subject.place(server)))
+                .note(cause.message.clone());
         error.facts_mut().retryable = true;
         error.facts_mut().code = Some("DisruptionBudget".to_owned());
         return error;
@@ -316,10 +319,7 @@ pub(super) fn of_transport(server: &Server, subject: &Subject<'_>, error: &kube:
     let innermost = chain.iter().filter_map(|error| error.downcast_ref::<kube::Error>()).last().unwrap_or(error);
     let mut error = match innermost {
         kube::Error::Api(status) => return of_status(server, subject, status),
-        // A refresh by an exec plugin failed.
-        kube::Error::Auth(_) => Error::new(Kind::Expired, format!("no credentials for {server}"))
-            .note(texts.last().cloned().unwrap_or_default())
-            .hint("sign in, or correct the `user` entry of the kubeconfig"),
+        kube::Error::Auth(auth) => no_credentials(&server.to_string(), auth),
         // What our own layer raised (no AWS credentials, for example) is an error of ours already.
         _ => match find::<Error>(&chain) {
             Some(ours) => return ours.clone(),
@@ -331,6 +331,26 @@ pub(super) fn of_transport(server: &Server, subject: &Subject<'_>, error: &kube:
     facts.operation = Some(subject.verb.name().to_owned());
     facts.maybe_applied = subject.verb.mutates() && facts.kind == Kind::Unavailable && !never_sent(&texts);
     error
+}
+
+/// A login of the kubeconfig failed: an exec plugin that is missing or refuses, a token file that is not there.
+pub fn no_credentials(place: &str, error: &AuthError) -> Error {
+    let (note, hint) = match error {
+        // Its standard output is where a token would stand, so it is not shown.
+        AuthError::AuthExecRun { cmd, out } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing");
+            (format!("the command `{cmd}` failed: {line}"), "sign in so that this command works, or correct the `user` entry")
+        }
+        AuthError::AuthExecStart(source) => {
+            (format!("the command of its `exec` entry does not start: {source}"), "install it, or correct the `user` entry")
+        }
+        AuthError::AuthExecParse(_) => {
+            ("what the command of its `exec` entry prints is no `ExecCredential`".to_owned(), "correct the `user` entry")
+        }
+        other => (other.to_string(), "sign in again, or correct the `user` entry"),
+    };
+    Error::new(Kind::Expired, format!("no credentials for {place}")).note(note).hint(format!("{hint} of the kubeconfig"))
 }
 
 /// The errors down to the cause.
@@ -360,7 +380,8 @@ fn never_sent(texts: &[String]) -> bool {
 
 fn unreachable_server(server: &Server, chain: &[&(dyn StdError + 'static)], texts: &[String]) -> Error {
     let says = |word: &str| texts.iter().any(|text| text.contains(word));
-    let io = |kind: io::ErrorKind| chain.iter().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == kind));
+    let io =
+        |kind: io::ErrorKind| chain.iter().any(|e| e.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == kind));
     let reason = texts.last().map_or("", String::as_str);
     let way = find::<Unanswered>(chain);
     let unavailable = |what: &str| {

@@ -337,7 +337,8 @@ impl Groups {
         let core = self.versions.iter().map(|version| (String::new(), version.clone()));
         let named = self.groups.iter().flat_map(|group| {
             let preferred = group.preferred_version.clone();
-            let rest = group.versions.iter().filter(|version| Some(*version) != group.preferred_version.as_ref()).cloned();
+            let rest =
+                group.versions.iter().filter(|version| Some(*version) != group.preferred_version.as_ref()).cloned();
             preferred.into_iter().chain(rest).map(|version| (group.name.clone(), version.version))
         });
         core.chain(named).collect()

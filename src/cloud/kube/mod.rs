@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use self::cluster::{connect_cluster, endpoint};
-pub use self::error::{Subject, Unanswered, Verb};
-use self::kinds::{Cache, Groups, Name, ResourceList};
+pub use self::error::{Subject, Unanswered, Verb, no_credentials};
 pub use self::kinds::Resource;
+use self::kinds::{Cache, Groups, Name, ResourceList};
 use super::{Endpoint, Target};
 use crate::error::{Error, Kind, Result, did_you_mean, list_and};
 
@@ -279,7 +279,8 @@ impl Connection {
     pub async fn send(&self, mut request: Request<'_>) -> Result<impl AsRef<[u8]> + Send + use<>> {
         let body = std::mem::take(&mut request.body);
         let subject = request.subject();
-        self.exchange(request.method.clone(), &request.uri(), request.accept, request.content_type, body, &subject).await
+        self.exchange(request.method.clone(), &request.uri(), request.accept, request.content_type, body, &subject)
+            .await
     }
 
     async fn exchange(
@@ -310,7 +311,8 @@ impl Connection {
 
     /// Sends a request and parses what it answers.
     pub async fn json<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T> {
-        let (kind, name, namespace) = (request.resource.kind.clone(), request.name.map(str::to_owned), request.namespace.map(str::to_owned));
+        let (kind, name, namespace) =
+            (request.resource.kind.clone(), request.name.map(str::to_owned), request.namespace.map(str::to_owned));
         let verb = request.verb;
         let bytes = self.send(request).await?;
         let subject = Subject { verb, kind: &kind, name: name.as_deref(), namespace: namespace.as_deref() };
@@ -328,7 +330,12 @@ impl Connection {
     }
 
     /// Which version of an object the server has; `None` where it has none.
-    pub async fn version_of(&self, resource: &Resource, namespace: Option<&str>, name: &str) -> Result<Option<Version>> {
+    pub async fn version_of(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Version>> {
         let mut request = Request::new(Method::GET, Verb::Get, resource).namespace(namespace).name(name);
         request.accept = METADATA;
         absent(self.json::<Partial>(request).await.map(|object| object.metadata))
@@ -357,7 +364,12 @@ impl Connection {
     }
 
     /// All objects, page by page, each with its `apiVersion` and `kind`, which servers leave out in lists.
-    pub async fn list(&self, resource: &Resource, namespace: Option<&str>, selection: &Selection) -> Result<Vec<Value>> {
+    pub async fn list(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        selection: &Selection,
+    ) -> Result<Vec<Value>> {
         let mut items = match self.pages(resource, namespace, selection, PAGE_SIZE).await {
             // The list got too old between two pages: read it again in one piece, as client-go does.
             Err(error) if error.facts().status == Some(410) => self.pages(resource, namespace, selection, 0).await?,
@@ -432,8 +444,9 @@ impl Connection {
     fn no_such_kind(&self, text: &str) -> Error {
         let words = self.kinds.words();
         let typed = text.rsplit('/').next().unwrap_or(text);
-        let hint = did_you_mean(typed, words.iter().map(String::as_str))
-            .unwrap_or_else(|| "see what it offers: `kube::kinds()`; a kind of its own needs its definition first".to_owned());
+        let hint = did_you_mean(typed, words.iter().map(String::as_str)).unwrap_or_else(|| {
+            "see what it offers: `kube::kinds()`; a kind of its own needs its definition first".to_owned()
+        });
         let mut error = Error::new(Kind::NotFound, format!("{} offers no kind `{text}`", self.server)).hint(hint);
         error.facts_mut().service = Some("kubernetes".to_owned());
         error.facts_mut().code = Some(NO_SUCH_KIND.to_owned());
@@ -473,15 +486,19 @@ impl Connection {
         let path = kinds::version_path(group, version);
         let subject = discovering("its kinds");
         let bytes = absent(self.exchange(Method::GET, &path, "application/json", None, Vec::new(), &subject).await)?;
-        bytes.map(|bytes| Ok(self.parse::<ResourceList>(bytes.as_ref(), &subject)?.resources(group, version))).transpose()
+        bytes
+            .map(|bytes| Ok(self.parse::<ResourceList>(bytes.as_ref(), &subject)?.resources(group, version)))
+            .transpose()
     }
 
     /// The namespace that a request for this kind goes to: the given one, else that of the context, and none for what
     /// lives in none.
     pub fn namespace_for<'a>(&'a self, resource: &Resource, given: Option<&'a str>) -> Result<Option<&'a str>> {
         match given {
-            Some(_) if !resource.namespaced => Err(Error::invalid(format!("{} objects live in no namespace", resource.kind))
-                .hint("leave `namespace` out")),
+            Some(_) if !resource.namespaced => {
+                Err(Error::invalid(format!("{} objects live in no namespace", resource.kind))
+                    .hint("leave `namespace` out"))
+            }
             Some("") => Err(Error::invalid("the namespace is empty").hint("name one, or leave `namespace` out")),
             Some(namespace) => Ok(Some(namespace)),
             None if resource.namespaced => Ok(Some(self.default_namespace())),
@@ -576,7 +593,8 @@ mod tests {
     fn a_page_of_a_proxy_is_a_status_too() {
         let status = read_status(503, b"<html>\n<body>upstream connect error</body>\nupstream connect error\n");
         assert_eq!((status.code, status.message.as_str()), (503, "upstream connect error"));
-        let status = read_status(404, br#"{"kind":"Status","status":"Failure","message":"no","reason":"NotFound","code":404}"#);
+        let status =
+            read_status(404, br#"{"kind":"Status","status":"Failure","message":"no","reason":"NotFound","code":404}"#);
         assert!(status.is_not_found());
     }
 }

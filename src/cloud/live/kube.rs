@@ -15,7 +15,7 @@ use tower::{BoxError, service_fn};
 
 use super::kubeconfig;
 use super::proxy::Proxies;
-use crate::cloud::kube::Unanswered;
+use crate::cloud::kube::{Unanswered, no_credentials};
 use crate::cloud::{Aws, Endpoint, Future, Kube, Target};
 use crate::error::{Error, Result};
 
@@ -37,7 +37,9 @@ impl LiveKube {
     }
 
     fn cluster(&self, name: &str, url: &str, ca_pem: &[u8], target: &Target) -> Result<Client> {
-        let uri: Uri = url.parse().map_err(|_| Error::invalid(format!("cluster `{name}` has the endpoint `{url}`, which is no URL")))?;
+        let uri: Uri = url
+            .parse()
+            .map_err(|_| Error::invalid(format!("cluster `{name}` has the endpoint `{url}`, which is no URL")))?;
         let mut config = Config::new(uri.clone());
         let roots = certificates(ca_pem).map_err(|error| {
             Error::invalid(format!("the certificate authority of cluster `{name}` can not be used: {error}"))
@@ -51,10 +53,7 @@ impl LiveKube {
             held: Mutex::default(),
         });
         let inner = plain_client(config)?;
-        Ok(Client::new(
-            service_fn(move |request| authorised(inner.clone(), tokens.clone(), request)),
-            "default",
-        ))
+        Ok(Client::new(service_fn(move |request| authorised(inner.clone(), tokens.clone(), request)), "default"))
     }
 }
 
@@ -103,7 +102,10 @@ fn plain_client(mut config: Config) -> Result<Client> {
     Ok(Client::new(
         service_fn(move |request| {
             let (client, url, proxy) = (client.clone(), url.clone(), proxy.clone());
-            async move { client.send(request).await.map_err(|source| BoxError::from(Unanswered { url, proxy, source })) }
+            async move {
+                let answer = client.send(request).await;
+                answer.map_err(|source| BoxError::from(Unanswered { url, proxy, source }))
+            }
         }),
         namespace,
     ))
@@ -111,9 +113,7 @@ fn plain_client(mut config: Config) -> Result<Client> {
 
 fn unusable(url: &str, error: &kube::Error) -> Error {
     match error {
-        kube::Error::Auth(auth) => Error::new(crate::error::Kind::Expired, format!("no credentials for {url}"))
-            .note(auth.to_string().lines().next().unwrap_or_default().to_owned())
-            .hint("sign in, or correct the `user` entry of the kubeconfig"),
+        kube::Error::Auth(auth) => no_credentials(&format!("the server {url} of the kubeconfig"), auth),
         other => Error::invalid(format!("the connection to {url} can not be set up")).note(other.to_string()),
     }
 }
@@ -155,11 +155,7 @@ impl Tokens {
 
 /// Sends a request with the token. A held token that is refused is minted anew, once: credentials may have been renewed
 /// or the clock set right since. A 401 proves that nothing was applied, so that mutations may be sent again as well.
-async fn authorised(
-    client: Client,
-    tokens: Arc<Tokens>,
-    request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
+async fn authorised(client: Client, tokens: Arc<Tokens>, request: Request<Body>) -> Result<Response<Body>, BoxError> {
     let (mut parts, body) = request.into_parts();
     let again = body.try_clone().map(|body| (parts.clone(), body));
     let (header, fresh) = tokens.header(None).await?;

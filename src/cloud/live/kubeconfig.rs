@@ -16,7 +16,11 @@ pub fn files(given: Option<&Path>) -> Vec<PathBuf> {
     }
     let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
     let listed: Vec<PathBuf> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
-    if listed.is_empty() { std::env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect() } else { listed }
+    if listed.is_empty() {
+        std::env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect()
+    } else {
+        listed
+    }
 }
 
 /// The name of the context that is used: the given one, else the current one of the files.
@@ -40,7 +44,11 @@ impl File {
         let existing: Vec<&PathBuf> = files.iter().filter(|file| given.is_some() || file.exists()).collect();
         if existing.is_empty() {
             return Err(Error::invalid("there is no kubeconfig")
-                .note(if place.is_empty() { "no home folder is known".to_owned() } else { format!("looked for {place}") })
+                .note(if place.is_empty() {
+                    "no home folder is known".to_owned()
+                } else {
+                    format!("looked for {place}")
+                })
                 .hint("write one with `ekskit kubeconfig NAME`, or name a file with `--kubeconfig`"));
         }
         let mut config = Kubeconfig::default();
@@ -90,7 +98,9 @@ fn unreadable(file: &Path, error: &KubeconfigError) -> Error {
             Error::invalid(format!("kubeconfig `{shown}` does not exist"))
                 .hint("write one with `ekskit kubeconfig NAME`, or name another file with `--kubeconfig`")
         }
-        KubeconfigError::ReadConfig(source, _) => Error::invalid(format!("kubeconfig `{shown}` can not be read: {source}")),
+        KubeconfigError::ReadConfig(source, _) => {
+            Error::invalid(format!("kubeconfig `{shown}` can not be read: {source}"))
+        }
         KubeconfigError::Parse(source) => {
             let text = source.to_string();
             Error::invalid(format!("kubeconfig `{shown}` is not valid YAML of its form"))
@@ -116,7 +126,8 @@ pub(super) fn load(path: Option<&Path>, context: Option<&str>, proxies: &Proxies
     if let Some(pem) = &whole.certificate_authority_data {
         config.root_cert = Some(super::kube::certificates(pem).map_err(|error| wrong(error.to_string()))?);
     }
-    config.default_namespace = context.namespace.clone().filter(|name| !name.is_empty()).unwrap_or("default".to_owned());
+    config.default_namespace =
+        context.namespace.clone().filter(|name| !name.is_empty()).unwrap_or("default".to_owned());
     config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
     config.tls_server_name = cluster.tls_server_name.clone().filter(|name| !name.is_empty());
     config.proxy_url = match cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty()) {

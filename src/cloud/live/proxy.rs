@@ -1,8 +1,9 @@
 //! Which proxy a request to a Kubernetes API server goes through.
 //!
-//! The rules are kubectl's (Go's `ProxyFromEnvironment`): the upper-case variable wins, `NO_PROXY` names hosts, domains,
-//! addresses, networks and `*`, and loopback is never proxied. They stand here because a `kube::Config` made by hand
-//! reads no environment, and the one that kube 5.0 reads from a file compares `NO_PROXY` with the proxy's own address.
+//! The rules are kubectl's (Go's `ProxyFromEnvironment`): the upper-case variable wins, `NO_PROXY` names hosts,
+//! domains, addresses, networks and `*`, and loopback is never proxied. They stand here because a `kube::Config` made
+//! by hand reads no environment, and the one that kube 5.0 reads from a file compares `NO_PROXY` with the proxy's own
+//! address.
 
 use std::net::IpAddr;
 
@@ -52,7 +53,11 @@ impl Proxies {
         }
         let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
         let rules = self.no_proxy.as_deref().unwrap_or_default();
-        rules.split([',', ' ']).map(str::trim).filter(|rule| !rule.is_empty()).any(|rule| matches(rule, &host, address, port))
+        rules
+            .split([',', ' '])
+            .map(str::trim)
+            .filter(|rule| !rule.is_empty())
+            .any(|rule| matches(rule, &host, address, port))
     }
 }
 
@@ -119,13 +124,18 @@ mod tests {
         let both = [("HTTPS_PROXY", "http://a:1"), ("https_proxy", "http://b:2"), ("HTTP_PROXY", "c:3")];
         assert_eq!(proxy_of(&both, "https://x.example").as_deref(), Some("http://a:1/"));
         assert_eq!(proxy_of(&both, "http://x.example").as_deref(), Some("http://c:3/"));
-        assert_eq!(proxy_of(&[("HTTPS_PROXY", ""), ("https_proxy", "b:2")], "https://x.example").as_deref(), Some("http://b:2/"));
+        assert_eq!(
+            proxy_of(&[("HTTPS_PROXY", ""), ("https_proxy", "b:2")], "https://x.example").as_deref(),
+            Some("http://b:2/")
+        );
         assert_eq!(proxy_of(&[], "https://x.example"), None);
     }
 
     #[test]
     fn no_proxy_is_compared_with_the_server() {
-        let excluded = |rules: &str, server: &str| proxy_of(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", rules)], server).is_none();
+        let excluded = |rules: &str, server: &str| {
+            proxy_of(&[("HTTPS_PROXY", "http://p:1"), ("NO_PROXY", rules)], server).is_none()
+        };
         assert!(excluded("example.com", "https://example.com"));
         assert!(excluded("example.com", "https://a.example.com"));
         assert!(!excluded("example.com", "https://badexample.com"));
@@ -152,8 +162,13 @@ mod tests {
 
     #[test]
     fn a_wrong_proxy_names_the_variable_and_hides_the_url() {
-        let error = proxies(&[("HTTPS_PROXY", "ftp://u:secret@p:1")]).for_server(&"https://x.example".parse().unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), "`HTTPS_PROXY` is not the URL of a proxy: `ftp` is neither `http`, `https` nor `socks5`");
+        let error = proxies(&[("HTTPS_PROXY", "ftp://u:secret@p:1")])
+            .for_server(&"https://x.example".parse().unwrap())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`HTTPS_PROXY` is not the URL of a proxy: `ftp` is neither `http`, `https` nor `socks5`"
+        );
         assert!(!format!("{error:?}").contains("secret"));
     }
 }

@@ -107,13 +107,22 @@ mod tests {
     fn a_token_is_what_the_authenticator_accepts() {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", Some("session/+=".into()), None, "test");
         let now: Timestamp = "2026-11-05T08:00:00Z".parse().unwrap();
-        let (token, expires) = mint_at(&endpoint("us-west-2", |_| None), &credentials, "us-west-2", "prod", now).unwrap();
+        let (token, expires) =
+            mint_at(&endpoint("us-west-2", |_| None), &credentials, "us-west-2", "prod", now).unwrap();
         assert_eq!(expires.to_string(), "2026-11-05T08:14:00Z");
         let (place, parameters) = decoded(&token);
         assert_eq!(place, "https://sts.us-west-2.amazonaws.com/");
         let allowed = [
-            "action", "version", "x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires",
-            "x-amz-security-token", "x-amz-signature", "x-amz-signedheaders", "x-amz-user-agent",
+            "action",
+            "version",
+            "x-amz-algorithm",
+            "x-amz-credential",
+            "x-amz-date",
+            "x-amz-expires",
+            "x-amz-security-token",
+            "x-amz-signature",
+            "x-amz-signedheaders",
+            "x-amz-user-agent",
         ];
         for key in parameters.keys() {
             assert!(allowed.contains(&key.to_lowercase().as_str()), "`{key}` is not allowed");
@@ -122,7 +131,10 @@ mod tests {
         assert_eq!(parameters["X-Amz-Date"], "20261105T080000Z");
         assert_eq!(parameters["X-Amz-Expires"], "60");
         assert_eq!(parameters["X-Amz-SignedHeaders"].replace("%3B", ";"), "host;x-k8s-aws-id");
-        assert_eq!(parameters["X-Amz-Credential"].replace("%2F", "/"), "AKIDEXAMPLE/20261105/us-west-2/sts/aws4_request");
+        assert_eq!(
+            parameters["X-Amz-Credential"].replace("%2F", "/"),
+            "AKIDEXAMPLE/20261105/us-west-2/sts/aws4_request"
+        );
         assert_eq!(parameters["X-Amz-Security-Token"], "session%2F%2B%3D");
         assert!(!token.reveal().contains("secret"));
     }

@@ -4,6 +4,7 @@ import base64
 import json
 
 from harness.judge import Judge
+from harness.place import program
 from harness.world import wait_for
 
 CLUSTER = "hand"
@@ -36,13 +37,14 @@ class Hands:
         self.cluster_role = self._role("hand-cluster", "eks.amazonaws.com", ["AmazonEKSClusterPolicy"])
         self.node_role = self._role("hand-node", "ec2.amazonaws.com", NODE_POLICIES)
 
-    def cluster(self, mode: str = "API_AND_CONFIG_MAP") -> dict:
+    def cluster(self, mode: str = "API_AND_CONFIG_MAP", bootstrap_addons: bool = True) -> dict:
         """Creates the cluster and waits until it is ACTIVE."""
         network = f"subnetIds={','.join(self.private)},endpointPublicAccess=true,endpointPrivateAccess=true"
         self.aws(
             *("eks", "create-cluster", "--name", CLUSTER, "--role-arn", self.cluster_role),
             *("--resources-vpc-config", network, "--kubernetes-version", "1.36"),
             *("--access-config", f"authenticationMode={mode}"),
+            "--bootstrap-self-managed-addons" if bootstrap_addons else "--no-bootstrap-self-managed-addons",
         )
         return wait_for("the cluster is ACTIVE", lambda: self._active_cluster())
 
@@ -65,7 +67,14 @@ class Hands:
             "SecurityGroupIds": [cluster["resourcesVpcConfig"]["clusterSecurityGroupId"]],
             "UserData": base64.b64encode(_user_data(cluster).encode()).decode(),
         }
-        aws("ec2", "create-launch-template", "--launch-template-name", "hand", "--launch-template-data", json.dumps(data))
+        aws(
+            "ec2",
+            "create-launch-template",
+            "--launch-template-name",
+            "hand",
+            "--launch-template-data",
+            json.dumps(data),
+        )
         tag = f"Key=kubernetes.io/cluster/{CLUSTER},Value=owned,PropagateAtLaunch=true"
         aws(
             *("autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", "hand"),
@@ -83,10 +92,8 @@ class Hands:
         self.apply(thing)
 
     def apply(self, thing: dict) -> None:
-        kubectl = ("kubectl", "--kubeconfig", self.world.admin, "apply", "-f", "-")
-        from harness.place import program
-
-        self.judge.run(program(kubectl[0]), *kubectl[1:], stdin=json.dumps(thing))
+        kubectl = (program("kubectl"), "--kubeconfig", self.world.admin)
+        self.judge.run(*kubectl, "apply", "-f", "-", stdin=json.dumps(thing))
 
     def nodes_ready(self) -> list[dict]:
         found = self.kubectl("get", "nodes", "-o", "json")["items"]
@@ -128,9 +135,7 @@ class Hands:
         return cluster if cluster["status"] == "ACTIVE" else None
 
     def _subnet(self, cidr: str, zone: str) -> str:
-        made = self.aws(
-            "ec2", "create-subnet", "--vpc-id", self.vpc, "--cidr-block", cidr, "--availability-zone", zone
-        )
+        made = self.aws("ec2", "create-subnet", "--vpc-id", self.vpc, "--cidr-block", cidr, "--availability-zone", zone)
         return made["Subnet"]["SubnetId"]
 
     def _table(self, subnets: list[str], *way_out: str) -> tuple[str, list[str]]:

@@ -26,7 +26,14 @@ def run(world) -> None:
     roles = hands.kubectl("-n", "kube-system", "get", "configmap", "aws-auth", "-o", "json")["data"]["mapRoles"]
     assert hands.node_role in roles, roles
 
-    mode = lambda wanted: ("eks", "update-cluster-config", "--name", CLUSTER, "--access-config", f"authenticationMode={wanted}")
+    mode = lambda wanted: (
+        "eks",
+        "update-cluster-config",
+        "--name",
+        CLUSTER,
+        "--access-config",
+        f"authenticationMode={wanted}",
+    )
     refused(hands, "Unsupported authentication mode update from CONFIG_MAP to API", *mode("API"))
     update = aws(*mode("API_AND_CONFIG_MAP"))["update"]
     assert update["type"] == "AccessConfigUpdate" and update["status"] == "InProgress", update
@@ -37,7 +44,10 @@ def run(world) -> None:
     entry = aws("eks", "describe-access-entry", *named, "--principal-arn", hands.node_role)["accessEntry"]
     assert entry["type"] == "EC2_LINUX", entry
 
-    aws(*("eks", "update-nodegroup-config", *named, "--nodegroup-name", "workers"), *("--scaling-config", "desiredSize=3"))
+    aws(
+        *("eks", "update-nodegroup-config", *named, "--nodegroup-name", "workers"),
+        *("--scaling-config", "desiredSize=3"),
+    )
     hands.wait_for_nodes(3)
     refused(hands, "Cluster has nodegroups attached", "eks", "delete-cluster", "--name", CLUSTER)
     aws("eks", "delete-nodegroup", *named, "--nodegroup-name", "workers")

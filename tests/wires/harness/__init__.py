@@ -9,7 +9,7 @@ moto           the moto server and what it is born with
 aws_request    what an AWS request is: service, action, caller, mutating or not
 faults         answers that a test orders: hold, throttle, deny, expire
 front          the program before moto: forwards, records, fills in
-eks, ssm       what the front answers for moto
+eks, eks_*, ssm what the front answers for EKS and SSM
 housekeeping   what EC2 does about things that depend on one another
 account        what EKS makes in the customer's account
 bootstrap      what EKS puts into a new cluster

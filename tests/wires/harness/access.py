@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from .eks import Cluster, canonical
+from .eks_shapes import Cluster, canonical
 
 NODE_USER, NODE_GROUPS = "system:node:{{EC2PrivateDNSName}}", {"system:bootstrappers", "system:nodes"}
 # Access policies other than that of the admin are played by roles that Kubernetes itself has; see `bootstrap`.

@@ -8,7 +8,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from . import bootstrap
-from .eks import invalid, new_entry
+from .eks_shapes import invalid, new_entry
 from .moto import eks_ami
 from .place import REGION
 

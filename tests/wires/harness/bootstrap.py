@@ -43,9 +43,32 @@ def seed(kube: Kube, cluster) -> None:
     """Everything that is there when CreateCluster's cluster becomes ACTIVE."""
     things = [_storage_class(), *_access_policy_bindings()]
     if cluster.fields["selfManagedAddons"]:
-        things += [*_aws_node(cluster), *_kube_proxy(cluster), *_coredns()]
+        for name in ("vpc-cni", "kube-proxy", "coredns"):
+            things += addon(name, cluster, {})
     for thing in things:
         kube.apply(thing, MANAGER)
+
+
+def addon(name: str, cluster, settings: dict) -> list[dict]:
+    """What an add-on installs, with its configuration values."""
+    if name == "vpc-cni":
+        return _aws_node(cluster, settings)
+    if name == "kube-proxy":
+        return _kube_proxy(cluster)
+    if name == "coredns":
+        return _coredns(settings)
+    labels = {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "EKS"}
+    if name == "eks-pod-identity-agent":
+        return [_daemon_set(name, labels, labels, _plain_pod(name, host=True))]
+    if name == "metrics-server":
+        return [_deployment(name, labels, labels, _plain_pod(name), 2)]
+    if name == "aws-ebs-csi-driver":
+        controller, node = ({**labels, "app": app} for app in ("ebs-csi-controller", "ebs-csi-node"))
+        return [
+            _deployment("ebs-csi-controller", controller, controller, _plain_pod("ebs-plugin"), 2),
+            _daemon_set("ebs-csi-node", node, node, _plain_pod("ebs-plugin", host=True)),
+        ]
+    return []
 
 
 def map_node_role(kube: Kube, role_arn: str) -> None:
@@ -80,14 +103,16 @@ def _without_path(arn: str) -> str:
     return f"{head}:role/{name.rsplit('/', 1)[-1]}"
 
 
-def _aws_node(cluster) -> list[dict]:
+def _aws_node(cluster, settings: dict) -> list[dict]:
     labels = {
         "app.kubernetes.io/name": "aws-node",
         "app.kubernetes.io/instance": "aws-vpc-cni",
         "app.kubernetes.io/version": CNI.split("-")[0],
         "k8s-app": "aws-node",
     }
-    env = [{"name": name, "value": value} for name, value in AWS_NODE_ENV.items()]
+    asked = {name: str(value) for name, value in (settings.get("env") or {}).items()}
+    policies = str(settings.get("enableNetworkPolicy", "false")).lower()
+    env = _plain({**AWS_NODE_ENV, **asked})
     env += [{"name": "CLUSTER_NAME", "value": cluster.name}, {"name": "VPC_ID", "value": cluster.network["vpcId"]}]
     env += [_from_field("MY_NODE_NAME", "spec.nodeName"), _from_field("MY_POD_NAME", "metadata.name")]
     probe = {"exec": {"command": ["/app/grpc-health-probe", "-addr=:50051", "-connect-timeout=5s", "-rpc-timeout=5s"]}}
@@ -130,7 +155,7 @@ def _aws_node(cluster) -> list[dict]:
             {
                 "name": "aws-eks-nodeagent",
                 "image": f"{REGISTRY}/amazon/aws-network-policy-agent:v1.3.2-eksbuild.1",
-                "args": ["--enable-ipv6=false", "--enable-network-policy=false", "--metrics-bind-addr=:8162"],
+                "args": ["--enable-ipv6=false", f"--enable-network-policy={policies}", "--metrics-bind-addr=:8162"],
                 "env": [_from_field("MY_NODE_NAME", "spec.nodeName")],
                 "ports": [{"name": "agentmetrics", "containerPort": 8162}],
                 "resources": {"requests": {"cpu": "25m"}},
@@ -171,10 +196,13 @@ def _kube_proxy(cluster) -> list[dict]:
             }
         ],
     }
-    return [*_account("kube-proxy", labels, None), _daemon_set("kube-proxy", labels, {"k8s-app": "kube-proxy"}, pod, "10%")]
+    return [
+        *_account("kube-proxy", labels, None),
+        _daemon_set("kube-proxy", labels, {"k8s-app": "kube-proxy"}, pod, "10%"),
+    ]
 
 
-def _coredns() -> list[dict]:
+def _coredns(settings: dict) -> list[dict]:
     labels = {"k8s-app": "kube-dns", "eks.amazonaws.com/component": "coredns", "kubernetes.io/name": "CoreDNS"}
     corefile = (
         ".:53 {\n    errors\n    health\n    kubernetes cluster.local in-addr.arpa ip6.arpa\n"
@@ -191,35 +219,24 @@ def _coredns() -> list[dict]:
         ],
         "volumeMounts": [{"name": "config-volume", "mountPath": "/etc/coredns", "readOnly": True}],
     }
-    deployment = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "coredns", "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "replicas": 2,
-            "selector": {"matchLabels": {"k8s-app": "kube-dns"}},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": "25%"}},
-            "template": {
-                "metadata": {"labels": {"k8s-app": "kube-dns", "eks.amazonaws.com/component": "coredns"}},
-                "spec": {
-                    "priorityClassName": "system-cluster-critical",
-                    "serviceAccountName": "coredns",
-                    "dnsPolicy": "Default",
-                    "tolerations": [
-                        {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
-                        {"key": "CriticalAddonsOnly", "operator": "Exists"},
-                    ],
-                    "containers": [container],
-                    "volumes": [
-                        {
-                            "name": "config-volume",
-                            "configMap": {"name": "coredns", "items": [{"key": "Corefile", "path": "Corefile"}]},
-                        }
-                    ],
-                },
-            },
-        },
+    pod = {
+        "priorityClassName": "system-cluster-critical",
+        "serviceAccountName": "coredns",
+        "dnsPolicy": "Default",
+        "tolerations": [
+            {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
+            {"key": "CriticalAddonsOnly", "operator": "Exists"},
+        ],
+        "containers": [container],
+        "volumes": [
+            {
+                "name": "config-volume",
+                "configMap": {"name": "coredns", "items": [{"key": "Corefile", "path": "Corefile"}]},
+            }
+        ],
     }
+    selector = {"k8s-app": "kube-dns"}
+    deployment = _deployment("coredns", labels, selector, pod, int(settings.get("replicaCount", 2)))
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -259,7 +276,10 @@ def _storage_class() -> dict:
 
 def _access_policy_bindings() -> list[dict]:
     """EKS judges access policies outside of RBAC; here the three common ones are bound to Kubernetes' own roles."""
-    return [_binding(f"eks:access-policy:{role}", role, "Group", f"eks:access-policy:{role}") for role in ("admin", "edit", "view")]
+    return [
+        _binding(f"eks:access-policy:{role}", role, "Group", f"eks:access-policy:{role}")
+        for role in ("admin", "edit", "view")
+    ]
 
 
 def _eni_config_definition() -> dict:
@@ -289,6 +309,26 @@ def _daemon_set(name: str, labels: dict, selector: dict, pod: dict, at_once: str
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
+
+
+def _deployment(name: str, labels: dict, selector: dict, pod: dict, replicas: int) -> dict:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": selector},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": "25%"}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _plain_pod(name: str, host: bool = False) -> dict:
+    container = {"name": name, "image": f"{REGISTRY}/eks/{name}:v1"}
+    tolerations = [{"operator": "Exists"}]
+    return {"hostNetwork": host, "tolerations": tolerations, "containers": [container]}
 
 
 def _account(name: str, labels: dict, rules: list[dict] | None) -> list[dict]:

@@ -89,5 +89,7 @@ def error(service: str, status: int, code: str, message: str, is_json: bool) -> 
     if service == "ec2":
         text = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{identity}</RequestID></Response>"
     else:
-        text = f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error><RequestId>{identity}</RequestId></ErrorResponse>"
+        text = (
+            f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error><RequestId>{identity}</RequestId></ErrorResponse>"
+        )
     return Answer(status, text.encode(), [("Content-Type", "text/xml"), ("x-amzn-requestid", identity)])

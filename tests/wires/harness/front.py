@@ -17,8 +17,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from . import aws_request, faults
-from .place import free_port
 from .aws_request import Answer, Request
+from .place import free_port
 
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "proxy-connection", "content-length"}
 CREDENTIALS = re.compile(

@@ -17,7 +17,7 @@ import yaml
 
 from . import access
 from .bootstrap import AWS_AUTH
-from .eks import Cluster, Nodegroup
+from .eks_shapes import Cluster, Nodegroup
 from .moto import EKS_AMIS
 from .place import REGION
 
@@ -255,7 +255,7 @@ class Candidate:
         return self._account.role_of_profile(name) if name else None
 
     def _user_data_problem(self) -> str | None:
-        """AL2023 needs a NodeConfig that names the cluster; EKS writes it itself for a managed group with its own AMI."""
+        """AL2023 needs a NodeConfig that names the cluster; for a managed group without an AMI EKS writes it."""
         if self._managed and self._managed.fields["amiType"] != "CUSTOM":
             return None
         if self._config is None:
@@ -320,7 +320,10 @@ def _node_config(user_data: str | None) -> dict | None:
 
 
 def _merge(below: dict, above: dict) -> dict:
-    both = {k: _merge(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v for k, v in above.items()}
+    both = {
+        k: _merge(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v
+        for k, v in above.items()
+    }
     return {**below, **both}
 
 

@@ -51,6 +51,7 @@ class Judge:
     def __init__(self, world, winterbaume: bool = False):
         self.world = world
         self.environment = world.environment(world.judge, winterbaume)
+        self.bin = program("aws").parent
 
     def aws(self, *arguments):
         """The AWS CLI's answer, as JSON. Raises with its standard error when it fails."""

@@ -54,11 +54,10 @@ class Kube:
                 return None
             raise
 
-    def apply(self, thing: dict, manager: str) -> dict:
+    def apply(self, thing: dict, manager: str, force: bool = True) -> dict:
         """Server-side apply."""
-        return self.call(
-            "PATCH", object_path(thing), thing, "application/apply-patch+yaml", fieldManager=manager, force="true"
-        )
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        return self.call("PATCH", object_path(thing), thing, "application/apply-patch+yaml", **query)
 
     def patch(self, path: str, change: dict, manager: str = "harness") -> dict:
         return self.call("PATCH", path, change, "application/merge-patch+json", fieldManager=manager)

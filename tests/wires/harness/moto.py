@@ -8,7 +8,14 @@ from .place import free_port, program
 from .process import Process
 
 VERSIONS = ("1.36", "1.35", "1.34", "1.33", "1.32", "1.31")
-PATCHES = {"1.36": "1.36.3", "1.35": "1.35.6", "1.34": "1.34.9", "1.33": "1.33.12", "1.32": "1.32.13", "1.31": "1.31.14"}
+PATCHES = {
+    "1.36": "1.36.3",
+    "1.35": "1.35.6",
+    "1.34": "1.34.9",
+    "1.33": "1.33.12",
+    "1.32": "1.32.13",
+    "1.31": "1.31.14",
+}
 BUILD = "20261107"
 ARCHITECTURES = ("x86_64", "arm64")
 EKS_OWNER = "602401143452"  # the account that publishes them in us-west-2
@@ -40,9 +47,7 @@ _COMMON = {
     "sriov": "simple",
     "creation_date": "2026-11-07T00:00:00.000Z",
 }
-EKS_AMIS = {
-    image["ami_id"]: image for version in VERSIONS for image in (eks_ami(version, a) for a in ARCHITECTURES)
-}
+EKS_AMIS = {image["ami_id"]: image for version in VERSIONS for image in (eks_ami(version, a) for a in ARCHITECTURES)}
 FOREIGN = {
     "ami_id": FOREIGN_AMI,
     "name": "al2023-ami-2023.9.20261105.0-kernel-6.12-x86_64",

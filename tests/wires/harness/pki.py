@@ -93,7 +93,7 @@ def _name(user: str, *groups: str) -> x509.Name:
 
 
 def _certificate(subject, issuer, key) -> x509.CertificateBuilder:
-    now = dt.datetime.now(dt.timezone.utc)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -42,9 +42,7 @@ def answer(request: Request) -> Answer | None:
     if request.action == "GetParameters" and all(name.startswith(ROOT) for name in asked.get("Names", [""])):
         known = [name for name in asked["Names"] if name in PARAMETERS]
         unknown = [name for name in asked["Names"] if name not in PARAMETERS]
-        return _json(
-            {"Parameters": [_parameter(name, request.region) for name in known], "InvalidParameters": unknown}
-        )
+        return _json({"Parameters": [_parameter(name, request.region) for name in known], "InvalidParameters": unknown})
     if request.action == "GetParametersByPath" and asked.get("Path", "").startswith(ROOT):
         below = asked["Path"].rstrip("/") + "/"
         names = [name for name in PARAMETERS if name.startswith(below)]

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -88,7 +88,9 @@ class Webhook:
     def _ask_sts(self, url: str, cluster: str) -> str:
         split = urlsplit(self._front.url)
         connection = http.client.HTTPConnection(split.hostname, split.port, timeout=10)
-        connection.request("GET", f"/?{urlsplit(url).query}", headers={CLUSTER_HEADER: cluster, "Accept": "application/json"})
+        connection.request(
+            "GET", f"/?{urlsplit(url).query}", headers={CLUSTER_HEADER: cluster, "Accept": "application/json"}
+        )
         answer = connection.getresponse()
         text = answer.read().decode()
         connection.close()
@@ -168,7 +170,7 @@ def _check_query(query: str) -> None:
     if not expires.isdigit() or int(expires) > 900:
         raise Refused(f"invalid X-Amz-Expires parameter {expires!r} in pre-signed URL")
     try:
-        signed = datetime.strptime(found.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+        signed = datetime.strptime(found.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise Refused("error parsing X-Amz-Date parameter in pre-signed URL") from None
     if time.time() > signed.timestamp() + URL_LIFE_SECONDS:
@@ -203,5 +205,7 @@ def verify_signature(url: str, cluster: str, secrets: dict[str, str]) -> None:
     secret = f"AWS4{secrets[key]}".encode()
     for part in (date, region, service, "aws4_request"):
         secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
-    if not hmac.compare_digest(hmac.new(secret, to_sign.encode(), hashlib.sha256).hexdigest(), query["X-Amz-Signature"]):
+    if not hmac.compare_digest(
+        hmac.new(secret, to_sign.encode(), hashlib.sha256).hexdigest(), query["X-Amz-Signature"]
+    ):
         raise Refused("the request signature does not match: wrong cluster name, secret or canonical form")

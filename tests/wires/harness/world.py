@@ -55,9 +55,7 @@ class World:
     def _start(self) -> None:
         self.moto = self._up(Moto(self.work))
         winterbaume_port = free_port()
-        winterbaume = Process(
-            "winterbaume", [program("winterbaume"), winterbaume_port], self.work / "winterbaume.log"
-        )
+        winterbaume = Process("winterbaume", [program("winterbaume"), winterbaume_port], self.work / "winterbaume.log")
         self._stops.append(winterbaume.stop)
         self.front = self._up(Front(self.work, self.moto.port, winterbaume_port))
         # The webhook has to be listening before the API server asks it, and asks the API server itself.
@@ -74,9 +72,7 @@ class World:
         self.front.answerers.append(ssm.answer)
         self.housekeeping = Housekeeping(self.front, self.account)
         self.trouble = Trouble(self.front, self.account, self.control_plane)
-        self.instances = self._up(
-            Instances(self.work, self.account, kube, self.cluster, self.trouble, self.front.note)
-        )
+        self.instances = self._up(Instances(self.work, self.account, kube, self.cluster, self.trouble, self.front.note))
         self.proxy = self._up(Proxy())
         threading.Thread(target=self._work_off, daemon=True).start()
         self._stops.append(lambda: self._tasks.put(None))
