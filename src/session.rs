@@ -308,7 +308,7 @@ impl Session {
         }
         let endpoint = self.kubeconfig.as_ref().ok_or_else(|| Error::bug("a kubeconfig was asked for without one"))?;
         let client = self.cloud.kube.connect(endpoint).await?;
-        let connection = Arc::new(Connection::from_kubeconfig(client, endpoint, self.target.clone()));
+        let connection = Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target.clone()));
         self.state().kubeconfig = Some(connection.clone());
         Ok(connection)
     }

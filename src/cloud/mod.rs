@@ -110,6 +110,11 @@ pub enum Endpoint {
 pub trait Kube: Send + Sync {
     /// A client for this endpoint; nothing is sent yet.
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> Future<'a, Result<::kube::Client>>;
+
+    /// The endpoint with what it leaves open filled in, for messages: the current context of a kubeconfig.
+    fn named(&self, endpoint: &Endpoint) -> Endpoint {
+        endpoint.clone()
+    }
 }
 
 /// Time, real or virtual.

@@ -9,7 +9,7 @@ use rhai::{Dynamic, EvalAltResult, ImmutableString, LexError, Map, ParseErrorTyp
 use serde_json::Value;
 
 use super::names::Names;
-use crate::error::{Error, Kind, Place, did_you_mean};
+use crate::error::{Error, Kind, Place};
 use crate::session::Session;
 use crate::sources::EMBEDDED;
 use crate::value::{self, Secrets, Show};
@@ -115,7 +115,8 @@ fn script_error(names: &Names, root: &EvalAltResult) -> Error {
         E::ErrorFunctionNotFound(signature, _) => names.unknown_function(signature),
         E::ErrorModuleNotFound(name, _) => Error::invalid(format!("module `{name}` does not exist"))
             .maybe_hint(names.import_hint(name)),
-        E::ErrorPropertyNotFound(name, _) => missing_property(name, &[]),
+        E::ErrorPropertyNotFound(name, _) => Error::invalid(format!("the map has no key `{name}`"))
+            .hint(format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`")),
         E::ErrorIndexNotFound(index, _) => Error::invalid(format!("there is nothing at index `{index}`")),
         E::ErrorArrayBounds(length, index, _) => {
             Error::invalid(format!("the list has {}, so there is none at index {index}", crate::error::count("element", *length)))
@@ -145,19 +146,6 @@ fn plain(error: &EvalAltResult) -> String {
 fn lower(text: &str) -> String {
     let mut letters = text.trim().trim_end_matches('.').chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
-}
-
-/// A key that a map does not have.
-pub fn missing_property(name: &str, keys: &[&str]) -> Error {
-    let error = Error::invalid(format!("the map has no key `{name}`"));
-    let error = match keys {
-        [] => error,
-        keys if keys.len() <= 12 => error.note(format!("its keys are {}", crate::error::list_and(keys))),
-        keys => error.note(format!("it has {} keys", keys.len())),
-    };
-    let hint = did_you_mean(name, keys.iter().copied());
-    let optional = format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`");
-    error.hint(hint.unwrap_or(optional))
 }
 
 /// A script that does not parse.
@@ -190,17 +178,21 @@ fn reserved(word: &str) -> Error {
     Error::invalid(format!("`{word}` is a reserved word")).hint(QUOTE)
 }
 
-/// What `e.kind` and its like answer for an error of the engine, which scripts catch as a map of its own.
-pub fn engine_map_property(map: &Map, property: &str) -> Option<Dynamic> {
-    let is_engine_error = map.get("error").is_some_and(|error| error.is_string()) && map.contains_key("message");
-    if !is_engine_error {
+/// A caught error of the engine, which scripts get as a map of its own, with the keys that every error has.
+/// None for any other value.
+pub fn completed(value: &Dynamic) -> Option<Dynamic> {
+    if !value.is_map() {
         return None;
     }
-    match property {
-        "kind" => Some("invalid".into()),
-        "retryable" | "maybe_applied" => Some(false.into()),
-        "code" | "service" | "operation" | "status" | "request_id" | "hint" | "step_path" => Some(Dynamic::UNIT),
-        "notes" => Some(Dynamic::from_array(Vec::new())),
-        _ => None,
+    let map = value.read_lock::<Map>()?;
+    let name = map.get("error")?.read_lock::<ImmutableString>()?.clone();
+    if !name.starts_with("Error") || !map.contains_key("message") || map.contains_key("kind") {
+        return None;
     }
+    let mut whole = map.clone();
+    let empty = Error::invalid("").to_json();
+    for (key, value) in empty.as_object().into_iter().flatten() {
+        whole.entry(key.as_str().into()).or_insert_with(|| value::to_dynamic(value.clone(), Secrets::None));
+    }
+    Some(Dynamic::from_map(whole))
 }

@@ -176,16 +176,10 @@ fn listen(engine: &mut Engine, session: &Arc<Session>) {
     engine.on_print(move |text| events.emit(Event::Print { text: text.to_owned() }));
     let events = session.events.clone();
     engine.on_debug(move |text, _, _| events.message(Level::Info, text));
-    engine.on_map_missing_property(|map, property, context| match fault::engine_map_property(map, property) {
-        Some(value) => Ok(value.into()),
-        None => {
-            let keys: Vec<&str> = map.keys().map(|key| key.as_str()).collect();
-            let error = fault::missing_property(property, &keys);
-            let value = value::to_dynamic(error.to_json(), value::Secrets::None);
-            let _ = context;
-            Err(Box::new(EvalAltResult::ErrorRuntime(value, rhai::Position::NONE)))
-        }
-    });
+    // The hook for missing map keys would also see every assignment of a new key, and could not tell it from a read;
+    // so what a caught error of the engine lacks is added where its variable is read.
+    #[expect(deprecated, reason = "not deprecated, only marked as volatile")]
+    engine.on_var(|name, _, context| Ok(context.scope().get(name).and_then(fault::completed)));
 }
 
 /// Functions without a namespace, and what secrets and thrown texts answer.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future};
 use aws_dynamic::{CallError, Client, Credentials, Phase};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 use serde_json::{Value, json};
@@ -89,8 +91,11 @@ async fn failures_tell_how_far_they_came() {
 async fn a_broken_connection_may_have_applied() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
             let mut buffer = [0; 64];
             let _ = stream.read(&mut buffer).await;
         }
@@ -98,6 +103,53 @@ async fn a_broken_connection_may_have_applied() {
     let client = Client::new(&config(&format!("http://{address}")));
     let error = answer(&client, "ec2", "delete_vpc", json!({ "vpc_id": "v" })).await.unwrap_err();
     assert_eq!((error.phase, error.retryable, error.maybe_applied), (Phase::Dispatch, true, true), "{error:?}");
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "the SDK must not retry by itself");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_may_have_applied() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limit = TimeoutConfig::builder().operation_timeout(Duration::from_millis(200)).build();
+    let config = config(&format!("http://{}", listener.local_addr().unwrap())).to_builder();
+    let client = Client::new(&config.timeout_config(limit).build());
+    let error = answer(&client, "ec2", "delete_vpc", json!({ "vpc_id": "v" })).await.unwrap_err();
+    assert_eq!((error.phase, error.retryable, error.maybe_applied), (Phase::Timeout, true, true), "{error:?}");
+}
+
+/// One message of AWS's event-stream framing.
+fn frame(event: &str, payload: &str) -> Vec<u8> {
+    let mut headers = vec![];
+    for (name, value) in [(":message-type", "event"), (":event-type", event), (":content-type", "application/json")] {
+        headers.extend([&[name.len() as u8], name.as_bytes(), &[7, 0, value.len() as u8], value.as_bytes()].concat());
+    }
+    let total = (16 + headers.len() + payload.len()) as u32;
+    let mut message = [total.to_be_bytes(), (headers.len() as u32).to_be_bytes()].concat();
+    message.extend(crc32(&message).to_be_bytes());
+    message.extend([&headers, payload.as_bytes()].concat());
+    message.extend(crc32(&message).to_be_bytes());
+    message
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+fn streamed(_: &Request) -> (u16, Vec<u8>) {
+    let start = frame("sessionStart", r#"{"sessionId": "s"}"#);
+    let update = frame("sessionUpdate", r#"{"sessionResults": [{"message": "hello"}]}"#);
+    (200, [frame("initial-response", "{}"), start, update].concat())
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_gathered() {
+    let client = stub(streamed).await;
+    let input = json!({ "log_group_identifiers": ["g"] });
+    let tail = answer(&client, "cloudwatchlogs", "start_live_tail", input).await.unwrap();
+    let events = tail["response_stream"].as_array().unwrap();
+    assert_eq!(events.len(), 2, "{tail}");
+    assert_eq!((&events[0]["session_start"]["session_id"], &events[0]["session_update"]), (&json!("s"), &Value::Null));
+    assert_eq!(events[1]["session_update"]["session_results"][0]["message"], "hello");
 }
 
 #[derive(Debug)]
@@ -128,4 +180,3 @@ async fn missing_and_expired_credentials_are_told_apart() {
     let error = try_with(|| CredentialsError::provider_error("the SSO session has expired")).await;
     assert_eq!(error.credentials, Some(Credentials::Expired), "{error:?}");
 }
-

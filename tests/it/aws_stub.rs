@@ -106,4 +106,3 @@ pub fn echo(request: &Request) -> (u16, Vec<u8>) {
     };
     (400, body.into_bytes())
 }
-

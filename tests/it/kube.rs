@@ -242,6 +242,9 @@ async fn a_list_of_all_namespaces_stops_at_its_limit_and_starts_again_when_it_go
     let answer = stub.call("kube::list", json!(["pods", { "all_namespaces": true, "limit": 2 }])).await.unwrap();
     assert_eq!(answer.value.as_array().unwrap().len(), 2);
     assert_eq!(stub.lines(), ["GET /api/v1/pods?limit=2"]);
+    // Go writes an empty list as null.
+    let empty = Stub::script(vec![(200, json!({ "metadata": { "resourceVersion": "1" }, "items": null }))]);
+    assert_eq!(empty.call("kube::list", json!(["pods"])).await.unwrap().value, json!([]));
     let gone = status(410, "Expired", "The provided continue parameter is too old", json!({}));
     let stub = Stub::script(vec![first, gone, (200, json!({ "items": items }))]);
     let answer = stub.call("kube::list", json!(["nodes"])).await.unwrap();

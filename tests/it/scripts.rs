@@ -34,7 +34,7 @@ hint: did you mean `name`?"#,
 #[test]
 fn mistakes_of_a_script_tell_what_to_do() {
     for (script, message, hint) in [
-        ("let m = #{ status: 1 }; m.staus", "the map has no key `staus`", "did you mean `status`?"),
+        ("let m = #{ status: 1 }; m.staus", "the map has no key `staus`", "write `.get(\"staus\")`"),
         ("#{ default: 1 }", "`default` is a reserved word", "reserved words such as"),
         ("eks::list_cluster()", "operation `eks::list_cluster` does not exist", "did you mean `list_clusters`?"),
         ("kube::get(\"pods\")", "`kube::get` takes 2 arguments and options, found 1 argument", ""),
@@ -354,4 +354,32 @@ fn using_nests_and_follows_into_branches() {
     let script = r#"aws::using(#{ region: "eu-west-1" }, || [aws::region(), parallel([|| aws::region()])[0],
         aws::using(#{ region: "cn-north-1" }, || aws::partition())])"#;
     assert_eq!(Stage::default().run(script).value(), &json!(["eu-west-1", "eu-west-1", "aws-cn"]));
+}
+
+#[test]
+fn a_new_key_can_be_set_and_a_missing_one_not_read() {
+    assert_eq!(Stage::default().run("let m = #{}; m[\"a\"] = 1; m.b = 2; m").value(), &json!({ "a": 1, "b": 2 }));
+    assert_eq!(Stage::default().run("let m = #{ a: () }; m.get(\"b\") == ()").value(), &json!(true));
+    assert_eq!(Stage::default().run("let m = #{}; m[\"a\"]").error().kind(), Kind::Invalid);
+}
+
+#[test]
+fn a_change_in_flight_that_outlives_its_grace_may_have_been_applied() {
+    let cancel = ekskit::session::Cancel::with_grace(std::time::Duration::from_millis(50));
+    cancel_soon(&cancel);
+    let seen = Stage::hanging().cancel(cancel).run("ec2::create_key_pair(\"a\")");
+    assert_eq!(seen.error().kind(), Kind::Cancelled);
+    assert!(seen.error().facts().maybe_applied);
+    let cancel = ekskit::session::Cancel::default();
+    cancel_soon(&cancel);
+    let seen = Stage::hanging().cancel(cancel).run("eks::list_clusters()");
+    assert!(!seen.error().facts().maybe_applied);
+}
+
+fn cancel_soon(cancel: &ekskit::session::Cancel) {
+    let cancel = cancel.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        cancel.cancel(ekskit::error::Error::cancelled());
+    });
 }

@@ -24,6 +24,7 @@ type Answers = dyn Fn(&Operation, &Value) -> Result<Value, CallError> + Send + S
 /// What a test sets up before it runs a script.
 pub struct Stage {
     answers: Arc<Answers>,
+    hangs: bool,
     live: bool,
     refuse: bool,
     mode: Mode,
@@ -68,6 +69,7 @@ impl Default for Stage {
     fn default() -> Stage {
         Stage {
             answers: Arc::new(|operation, _| Err(refusal("NotSimulated", 400, &operation.to_string()))),
+            hangs: false,
             live: false,
             refuse: false,
             mode: Mode::default(),
@@ -96,6 +98,11 @@ pub fn refusal(code: &str, status: u16, message: &str) -> CallError {
 impl Stage {
     pub fn aws(answers: impl Fn(&Operation, &Value) -> Result<Value, CallError> + Send + Sync + 'static) -> Stage {
         Stage { answers: Arc::new(answers), ..Stage::default() }
+    }
+
+    /// AWS that never answers.
+    pub fn hanging() -> Stage {
+        Stage { hangs: true, ..Stage::default() }
     }
 
     pub fn read_only(mut self) -> Stage {
@@ -160,7 +167,7 @@ impl Stage {
         let sources = Sources::default();
         let asked = Arc::new(Asked { refuse: self.refuse, ..Asked::default() });
         let clock = Arc::new(StageClock::default());
-        let aws = Arc::new(StageAws { answers: self.answers, live: self.live, calls: Mutex::default() });
+        let aws = Arc::new(StageAws { answers: self.answers, hangs: self.hangs, live: self.live, calls: Mutex::default() });
         let session = Session::new(Setup {
             cloud: Cloud { aws: aws.clone(), kube: Arc::new(NoKube), clock: clock.clone() },
             mode: self.mode,
@@ -189,6 +196,7 @@ impl Stage {
 
 struct StageAws {
     answers: Arc<Answers>,
+    hangs: bool,
     live: bool,
     calls: Mutex<Vec<(String, Value)>>,
 }
@@ -208,6 +216,9 @@ impl Aws for StageAws {
                     "arn": "arn:aws:iam::123456789012:user/ana",
                     "user_id": "AIDA",
                 }));
+            }
+            if self.hangs {
+                std::future::pending::<()>().await;
             }
             (self.answers)(operation, input)
         })

@@ -14,6 +14,11 @@
 //! An answer has every modelled field, absent ones null. Times are RFC 3339 UTC, bytes base64, and policy documents
 //! of IAM plain JSON text. [`Field::sensitive`] tells which values must not be shown.
 
+#![cfg_attr(
+    not(all(feature = "iam", feature = "cloudwatchlogs")),
+    expect(dead_code, reason = "only these two have policy documents, unions and streams")
+)]
+
 mod client;
 mod convert;
 mod generated;

@@ -141,7 +141,14 @@ const ROWS: &[Row] = &[
     row("Timeout", 504, Kind::Unavailable, Applied::Maybe),
 ];
 
+/// What server-side apply answers with status 500 although the object is what is wrong (kubernetes 1.36, before
+/// `fieldValidation` is looked at).
+const NOT_OF_ITS_TYPE: &str = "failed to create typed patch object";
+
 fn row_of(status: &Status) -> (Kind, Applied) {
+    if status.message.starts_with(NOT_OF_ITS_TYPE) {
+        return (Kind::Invalid, Applied::No);
+    }
     let by_reason = ROWS.iter().find(|row| row.reason == status.reason);
     match by_reason.or_else(|| ROWS.iter().find(|row| row.status == status.code)) {
         Some(row) => (row.kind, row.applied),
@@ -287,6 +294,9 @@ fn invalid(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
         } else {
             format!("`{}`: {}", cause.field, cause.message)
         });
+    }
+    if let Some((_, field)) = status.message.split_once("): ").filter(|_| status.message.starts_with(NOT_OF_ITS_TYPE)) {
+        return error.note(field.trim_start_matches('.').to_owned());
     }
     if causes.is_empty() {
         return error.note(answered(status));

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// One kind of object that a server stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,6 +232,15 @@ impl Row {
     }
 }
 
+/// Go writes an empty list as null where nobody made it a list.
+pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// Asks for aggregated discovery; a server that knows none answers as it always did.
 pub(super) const ACCEPT_AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
      application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
@@ -243,31 +252,31 @@ pub(super) struct Groups {
     #[serde(default)]
     items: Option<Vec<AggregatedGroup>>,
     /// `APIGroupList` of `/apis`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     groups: Vec<PlainGroup>,
     /// `APIVersions` of `/api`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     versions: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct AggregatedGroup {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     metadata: GroupName,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     versions: Vec<AggregatedVersion>,
 }
 
 #[derive(Default, Deserialize)]
 struct GroupName {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     name: String,
 }
 
 #[derive(Deserialize)]
 struct AggregatedVersion {
     version: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     resources: Vec<AggregatedResource>,
 }
 
@@ -277,19 +286,19 @@ struct AggregatedResource {
     resource: String,
     #[serde(default)]
     response_kind: Option<ResponseKind>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     scope: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     singular_resource: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     verbs: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     short_names: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct ResponseKind {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     kind: String,
 }
 
@@ -297,7 +306,7 @@ struct ResponseKind {
 #[serde(rename_all = "camelCase")]
 struct PlainGroup {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     versions: Vec<PlainVersion>,
     #[serde(default)]
     preferred_version: Option<PlainVersion>,
@@ -348,7 +357,7 @@ impl Groups {
 /// The answer to `/apis/GROUP/VERSION`.
 #[derive(Deserialize)]
 pub(super) struct ResourceList {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     resources: Vec<PlainResource>,
 }
 
@@ -356,15 +365,15 @@ pub(super) struct ResourceList {
 #[serde(rename_all = "camelCase")]
 struct PlainResource {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     singular_name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     namespaced: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     verbs: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     short_names: Vec<String>,
 }
 

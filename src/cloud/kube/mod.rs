@@ -211,10 +211,11 @@ struct Partial {
 }
 
 #[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 struct Page<T> {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "kinds::null_as_default")]
     metadata: PageMetadata,
-    #[serde(default = "Vec::new")]
+    #[serde(default, deserialize_with = "kinds::null_as_default")]
     items: Vec<T>,
 }
 

@@ -58,6 +58,10 @@ impl LiveKube {
 }
 
 impl Kube for LiveKube {
+    fn named(&self, endpoint: &Endpoint) -> Endpoint {
+        named(endpoint)
+    }
+
     fn connect<'a>(&'a self, endpoint: &'a Endpoint) -> Future<'a, Result<Client>> {
         Box::pin(async move {
             match endpoint {
@@ -73,6 +77,16 @@ impl Kube for LiveKube {
                 }
             }
         })
+    }
+}
+
+/// The endpoint with the name of the context that a kubeconfig stands at.
+fn named(endpoint: &Endpoint) -> Endpoint {
+    match endpoint {
+        Endpoint::Kubeconfig { path, context: None } => {
+            Endpoint::Kubeconfig { path: path.clone(), context: kubeconfig::context_name(path.as_deref(), None).ok() }
+        }
+        other => other.clone(),
     }
 }
 

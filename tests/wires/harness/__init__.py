@@ -10,6 +10,7 @@ aws_request    what an AWS request is: service, action, caller, mutating or not
 faults         answers that a test orders: hold, throttle, deny, expire
 front          the program before moto: forwards, records, fills in
 eks, eks_*, ssm what the front answers for EKS and SSM
+gaps           small things that moto does not do as AWS does
 housekeeping   what EC2 does about things that depend on one another
 account        what EKS makes in the customer's account
 bootstrap      what EKS puts into a new cluster
@@ -19,5 +20,6 @@ instances      plays the instances: a Node appears only for one that could join
 trouble        set-ups that a test breaks
 proxy          an HTTP CONNECT proxy
 world          all of it, up and down
+ekskit         the product
 judge          other people's clients: AWS CLI, kubectl, boto3
 """

@@ -191,9 +191,8 @@ class Account:
         try:
             self.iam.get_role(RoleName=(arn or "").rsplit("/", 1)[-1])
         except Exception:
-            raise invalid(
-                f"Role with arn: {arn}, could not be assumed because it does not exist or the trusted entity is not correct"
-            ) from None
+            why = "because it does not exist or the trusted entity is not correct"
+            raise invalid(f"Role with arn: {arn}, could not be assumed {why}") from None
 
     def _tag(self, resource: str, tags: list[dict]) -> None:
         # moto, as AWS, keeps tags that begin with `aws:` to itself.

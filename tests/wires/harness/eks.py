@@ -189,6 +189,15 @@ class Eks:
         cluster.fields["version"] = request.input["version"]
         return json_answer({"update": self.new_update(cluster, "VersionUpdate", {"Version": f"1.{wanted}"})})
 
+    def play_AssociateEncryptionConfig(self, request):
+        cluster = self.cluster(request.input["name"])
+        self._only_when_active(cluster)
+        if cluster.fields["encryptionConfig"]:
+            raise invalid("Encryption is already enabled on this cluster")
+        cluster.fields["encryptionConfig"] = request.input["encryptionConfig"]
+        asked = {"encryptionConfig": request.input["encryptionConfig"]}
+        return json_answer({"update": self.new_update(cluster, "AssociateEncryptionConfig", asked)})
+
     def play_DescribeUpdate(self, request):
         cluster = self.cluster(request.input["name"])
         if request.input["updateId"] in cluster.updates:

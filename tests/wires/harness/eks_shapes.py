@@ -193,10 +193,11 @@ def changed(fields: dict, kind: str, value) -> dict | bool:
     if kind == "resourcesVpcConfig":
         new = vpc_config(now, value)
         if new == now:
+            private, public = (_lower(new[name]) for name in ("endpointPrivateAccess", "endpointPublicAccess"))
             raise invalid(
-                "Cluster is already at the desired configuration with endpointPrivateAccess: "
-                f"{_lower(new['endpointPrivateAccess'])} , endpointPublicAccess: {_lower(new['endpointPublicAccess'])}, "
-                f"and Public Endpoint Restrictions: [{', '.join(new['publicAccessCidrs'])}]"
+                f"Cluster is already at the desired configuration with endpointPrivateAccess: {private} , "
+                f"endpointPublicAccess: {public}, and Public Endpoint Restrictions: "
+                f"[{', '.join(new['publicAccessCidrs'])}]"
             )
         return new
     new = log_setup(now, value) if kind == "logging" else value

@@ -45,6 +45,7 @@ class Instances:
         self._verdicts: dict[str, str] = {}
         self._templates: dict[tuple, dict] = {}
         self._types: dict[str, dict] = {}
+        self._zone_ids: dict[str, str] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
 
@@ -140,6 +141,12 @@ class Instances:
             self._templates[key] = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
         return self._templates[key]
 
+    def zone_id(self, zone: str) -> str:
+        if zone not in self._zone_ids:
+            zones = self._account.ec2.describe_availability_zones()["AvailabilityZones"]
+            self._zone_ids = {found["ZoneName"]: found["ZoneId"] for found in zones}
+        return self._zone_ids[zone]
+
     def type(self, name: str) -> dict:
         if name not in self._types:
             self._types[name] = self._account.ec2.describe_instance_types(InstanceTypes=[name])["InstanceTypes"][0]
@@ -188,7 +195,7 @@ class Candidate:
             "node.kubernetes.io/instance-type": instance["InstanceType"],
             "topology.kubernetes.io/region": REGION,
             "topology.kubernetes.io/zone": zone,
-            "topology.k8s.aws/zone-id": f"usw2-az{ord(zone[-1]) - ord('a') + 1}",
+            "topology.k8s.aws/zone-id": self._player.zone_id(zone),
             **_kubelet_labels(self._config),
         }
         taints = _kubelet_taints(self._config)

@@ -3,8 +3,11 @@
 Each can wait for an action: `when("CreateAutoScalingGroup", trouble.fill_subnets)` lets the network be built first.
 """
 
+import dataclasses
 import re
+from urllib.parse import urlencode
 
+from . import gaps
 from .aws_request import Answer, Request
 from .bootstrap import AWS_AUTH
 
@@ -18,8 +21,7 @@ class Trouble:
         self._failed: set[str] = set()
         self._awaited: list[tuple[str, object]] = []
         self._account, self._control_plane = account, control_plane
-        front.answerers.append(lambda request: self._answer(front, request))
-        front.after.append(self._follow)
+        front.answerers.insert(0, lambda request: self._answer(front, request))
         front.controls["trouble"] = self._control
 
     # ---- what can be broken
@@ -49,7 +51,7 @@ class Trouble:
             kube.patch(AWS_AUTH, {"data": {"mapRoles": "[]\n"}}, manager="somebody-else")
 
     def when(self, action: str, break_it) -> None:
-        """Breaks it once this action has succeeded."""
+        """Breaks it when the first request for this action arrives."""
         self._awaited.append((action, break_it))
 
     def clear(self) -> None:
@@ -71,6 +73,9 @@ class Trouble:
         return {"apiServerEndpoint": plane.url, "certificateAuthority": plane.authority.data}
 
     def _answer(self, front, request: Request) -> Answer | None:
+        for awaited in [a for a in self._awaited if a[0] == request.action]:
+            self._awaited.remove(awaited)
+            awaited[1]()
         if request.service != "ec2":
             return None
         if request.action == "DescribeSubnets" and self.subnets_full:
@@ -78,22 +83,30 @@ class Trouble:
             full = b"<availableIpAddressCount>0</availableIpAddressCount>"
             body = re.sub(rb"<availableIpAddressCount>\d+</availableIpAddressCount>", full, answer.body)
             return Answer(answer.status, body, answer.headers)
-        if request.action == "DescribeInstanceStatus" and self._failed:
-            answer = front.forward(request)
-            items = re.split(rb"(?=<item><instanceId>|<item>\s*<instanceId>)", answer.body)
-            body = b"".join(self._impaired(item) for item in items)
-            return Answer(answer.status, body, answer.headers)
+        if request.action == "DescribeInstanceStatus":
+            return self._statuses(front, request)
         return None
+
+    def _statuses(self, front, request: Request) -> Answer:
+        """moto calls every instance healthy, and does not look at filters by status."""
+        filters, rest = gaps.filters(request.input)
+        wanted = filters.pop("instance-status.status", None) or filters.pop("system-status.status", None)
+        fields = {**rest, **gaps.filtered(filters)}
+        if wanted is not None and "ok" not in wanted:
+            failed = sorted(self._failed) if "impaired" in wanted else []
+            if not failed:
+                return gaps.empty("DescribeInstanceStatus", "instanceStatusSet")
+            fields |= gaps.numbered("InstanceId", failed)
+        answer = front.forward(dataclasses.replace(request, body=urlencode(fields).encode()))
+        if not self._failed:
+            return answer
+        items = re.split(rb"(?=<item>\s*<instanceId>)", answer.body)
+        return Answer(answer.status, b"".join(self._impaired(item) for item in items), answer.headers)
 
     def _impaired(self, item: bytes) -> bytes:
         if not any(instance.encode() in item for instance in self._failed):
             return item
         return STATUS.sub(rb"\1impaired\3failed\4", item)
-
-    def _follow(self, request: Request, answer: Answer) -> None:
-        for awaited in [a for a in self._awaited if a[0] == request.action]:
-            self._awaited.remove(awaited)
-            awaited[1]()
 
     def _control(self, method: str, query: dict, body: dict) -> dict:
         """`{"break": "fill_subnets", "when": "CreateAutoScalingGroup"}`; DELETE repairs what can be repaired."""

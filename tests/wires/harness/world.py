@@ -14,6 +14,7 @@ from .account import Account
 from .control_plane import ControlPlane
 from .eks import Eks
 from .front import Front
+from .gaps import Gaps
 from .housekeeping import Housekeeping
 from .instances import Instances
 from .moto import FOREIGN_AMI, Moto
@@ -70,6 +71,7 @@ class World:
         self.eks.created.append(lambda cluster: self._tasks.put(lambda: self._seed(cluster)))
         self.eks.deleted.append(lambda _: self._tasks.put(self.control_plane.renew))
         self.front.answerers.append(ssm.answer)
+        Gaps(self.front, self.account)
         self.housekeeping = Housekeeping(self.front, self.account)
         self.trouble = Trouble(self.front, self.account, self.control_plane)
         self.instances = self._up(Instances(self.work, self.account, kube, self.cluster, self.trouble, self.front.note))

@@ -1,0 +1,166 @@
+//! The program itself: exit codes, output, Ctrl-C. It talks to a port on loopback, or to nothing.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The program with an environment in which no credentials and no network of this machine are found.
+fn ekskit(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ekskit"));
+    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_REGION", "us-west-2").stdin(Stdio::null());
+    command
+}
+
+fn with_stub(folder: &std::path::Path, port: u16) -> Command {
+    let mut command = ekskit(folder);
+    command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"));
+    command.env("AWS_ACCESS_KEY_ID", "testing").env("AWS_SECRET_ACCESS_KEY", "testing");
+    command
+}
+
+fn run(command: &mut Command) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A server that answers the caller's identity and leaves everything else without an answer.
+fn silent_server() -> (u16, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (seen, heard) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let seen = seen.clone();
+            std::thread::spawn(move || serve(stream, &seen));
+        }
+    });
+    (port, heard)
+}
+
+fn serve(mut stream: TcpStream, seen: &std::sync::mpsc::Sender<String>) {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+        text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        if text.contains("GetCallerIdentity") {
+            let body = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/ana</Arn><UserId>AIDA</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            text.clear();
+        } else if text.contains("\r\n\r\n") {
+            let _ = seen.send(text.lines().next().unwrap_or_default().to_owned());
+        }
+    }
+}
+
+fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("inputs.rhai"), "let cfg = params(#{ name: #{ type: \"string\", help: \"cluster name\" } }); cfg.name").unwrap();
+    for (arguments, code) in [
+        (vec!["eval", "1 + 1"], 0),
+        (vec!["eval", "throw \"no\""], 1),
+        (vec!["eval", "eks::create_cluster(#{ nam: \"x\" })"], 1),
+        (vec!["eval", "--nosuch", "1"], 2),
+        (vec!["run", "nosuch.rhai"], 2),
+        (vec!["run", "inputs.rhai"], 2),
+        (vec!["run", "inputs.rhai", "--set", "nam=x"], 2),
+        (vec!["run", "inputs.rhai", "--set", "name=x"], 0),
+        (vec!["eval", "--read-only", "ec2::create_key_pair(\"a\")"], 3),
+        (vec!["doc", "eks::nosuch"], 2),
+    ] {
+        let (found, stdout, stderr) = run(ekskit(folder.path()).args(&arguments));
+        assert_eq!(found, code, "{arguments:?}\n{stdout}\n{stderr}");
+    }
+}
+
+#[test]
+fn results_go_to_standard_output_and_everything_else_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "print(\"hello\"); log::info(\"working\"); step \"s\" { 1 } #{ a: 1 }";
+    let (_, stdout, stderr) = run(ekskit(folder.path()).args(["eval", script]));
+    assert_eq!(stdout, "hello\n{\n  \"a\": 1\n}\n");
+    assert!(stderr.contains("working") && stderr.contains("▶ s"), "{stderr}");
+    let (_, stdout, stderr) = run(ekskit(folder.path()).args(["eval", script, "--output", "json"]));
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(document["result"]["a"], 1);
+    assert_eq!(document["steps"][0]["path"], "s");
+    assert_eq!(document["changed"], 0);
+    assert!(stderr.contains("hello"), "{stderr}");
+    let (code, stdout, _) = run(ekskit(folder.path()).args(["eval", "throw error::conflict(\"taken\")", "--output", "json"]));
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, document["error"]["kind"].as_str()), (1, Some("conflict")));
+}
+
+#[test]
+fn help_of_a_script_lists_its_inputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "//! Counts nodes.\nlet cfg = params(#{ name: #{ type: \"string\", help: \"cluster name\", value: \"prod\" } });";
+    std::fs::write(folder.path().join("count.rhai"), script).unwrap();
+    let (code, stdout, _) = run(ekskit(folder.path()).args(["run", "count.rhai", "--help"]));
+    assert_eq!(code, 0);
+    for part in ["Counts nodes.", "name", "cluster name", "default: prod", "--read-only"] {
+        assert!(stdout.contains(part), "{part} is missing in\n{stdout}");
+    }
+}
+
+#[test]
+fn without_credentials_or_an_answer_the_error_tells_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = run(ekskit(folder.path()).args(["eval", "eks::list_clusters()"]));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no credentials for `eks::list_clusters` in us-west-2") && stderr.contains("aws sso login"), "{stderr}");
+    let (code, _, stderr) = run(ekskit(folder.path()).env_remove("AWS_REGION").args(["eval", "eks::list_clusters()"]));
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no AWS region is set") && stderr.contains("--region us-west-2"), "{stderr}");
+}
+
+#[test]
+fn off_a_terminal_a_change_needs_yes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, heard) = silent_server();
+    let (code, _, stderr) = run(with_stub(folder.path(), port).args(["eval", "ec2::create_key_pair(\"a\")"]));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("run again with `--yes`") && stderr.contains("123456789012"), "{stderr}");
+    assert!(heard.try_recv().is_err(), "a change was sent");
+}
+
+#[test]
+fn ctrl_c_ends_a_read_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, heard) = silent_server();
+    let mut command = with_stub(folder.path(), port);
+    let child = command.args(["eval", "eks::list_clusters()"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    let start = Instant::now();
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_change_in_flight_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, heard) = silent_server();
+    let mut command = with_stub(folder.path(), port);
+    let arguments = ["eval", "--yes", "ec2::create_key_pair(\"a\")"];
+    let mut child = command.args(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(child.try_wait().unwrap().is_none(), "the first Ctrl-C did not leave the change its grace");
+    let start = Instant::now();
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
