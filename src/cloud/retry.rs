@@ -36,6 +36,32 @@ pub fn quietly() -> impl Watch {
     Quiet
 }
 
+/// How often where nothing answers at all: a quarter of a minute bridges a blip, and an operator with a wrong endpoint
+/// or without a network learns of it soon.
+const UNREACHABLE_ATTEMPTS_MAX: usize = 6;
+
+/// The pauses of one call.
+struct Patience<P> {
+    pauses: P,
+    attempts: usize,
+}
+
+impl<P: Iterator<Item = Duration>> Patience<P> {
+    /// How long to pause after this failure; none: it stands.
+    fn after(&mut self, failure: &Error) -> Option<Duration> {
+        self.attempts += 1;
+        let unreachable = failure.kind() == Kind::Unavailable && failure.facts().status.is_none();
+        if !failure.facts().retryable || unreachable && self.attempts >= UNREACHABLE_ATTEMPTS_MAX {
+            return None;
+        }
+        self.pauses.next()
+    }
+}
+
+fn patience(cloud: &Cloud) -> Patience<impl Iterator<Item = Duration>> {
+    Patience { pauses: pauses(seed(cloud)), attempts: 0 }
+}
+
 /// Pauses between attempts: half a second, doubled up to twenty, with jitter so that branches do not march in step.
 pub fn pauses(seed: u64) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
@@ -47,6 +73,34 @@ pub fn pauses(seed: u64) -> impl Iterator<Item = Duration> {
         .build()
 }
 
+/// Repeats a call that is no AWS operation: a read while it may succeed later, a mutation only while every answer
+/// proves that nothing was applied.
+pub async fn repeat<T, W>(cloud: &Cloud, watch: &dyn Watch, is_read: bool, mut attempt: impl FnMut() -> W) -> Result<T>
+where
+    W: Future<Output = Result<T>>,
+{
+    let mut patience = patience(cloud);
+    loop {
+        let failure = match attempt().await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let harmless = is_read || !failure.facts().maybe_applied;
+        match patience.after(&failure) {
+            Some(pause) if harmless => {
+                watch.retrying(&failure, pause);
+                cloud.clock.sleep(pause).await;
+            }
+            _ => return Err(failure),
+        }
+    }
+}
+
+/// Virtual time makes the seed the same in every rehearsal; real time makes it different in every process.
+fn seed(cloud: &Cloud) -> u64 {
+    u64::try_from(cloud.clock.now().as_microsecond()).unwrap_or(0)
+}
+
 /// Sends a checked input until it is answered or there is no point.
 pub async fn send(
     cloud: &Cloud,
@@ -56,8 +110,7 @@ pub async fn send(
     watch: &dyn Watch,
 ) -> Result<Value> {
     let resend = operation.effect == Effect::Read || operation.token.is_some_and(|token| !input[token].is_null());
-    // Virtual time makes the seed the same in every rehearsal; real time makes it different in every process.
-    let mut pauses = pauses(cloud.clock.now().as_nanosecond().unsigned_abs() as u64);
+    let mut patience = patience(cloud);
     loop {
         let failure = match cloud.aws.call(target, operation, input).await {
             Ok(answer) => return Ok(answer),
@@ -69,9 +122,9 @@ pub async fn send(
         if doubtful && let Some(answer) = lookup::applied(cloud, target, operation, input, watch).await? {
             return Ok(answer);
         }
-        let again = failure.facts().retryable && (!doubtful || lookup::is_known(operation, input));
-        match pauses.next() {
-            Some(pause) if again && failure.kind() != Kind::Expired => {
+        let again = (!doubtful || lookup::is_known(operation, input)) && failure.kind() != Kind::Expired;
+        match patience.after(&failure) {
+            Some(pause) if again => {
                 watch.retrying(&failure, pause);
                 cloud.clock.sleep(pause).await;
             }

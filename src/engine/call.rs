@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{fault, here};
 use crate::catalog::{Answer, Args, Binding, Call, Effect, Run};
-use crate::cloud::{Connection, Future, lookup, paging, tags, waiters};
+use crate::cloud::{Connection, Future, lookup, paging, retry, tags, waiters};
 use crate::error::{Error, Place, Result, did_you_mean};
 use crate::event::Event;
 use crate::session::{Session, Watch};
@@ -272,8 +272,12 @@ fn prepare_binding<'s>(
     let used = cluster.clone();
     let work = async move {
         let say = |level, text| session.events.message(level, text);
-        let call = Call { args, cloud: &session.cloud, target: &target, cluster, files: &session.files, say: &say };
-        run(call).await
+        let watch = Watch { events: &session.events, binding: binding.name };
+        let attempt = || {
+            let (args, cluster) = (args.clone(), cluster.clone());
+            run(Call { args, cloud: &session.cloud, target: &target, cluster, files: &session.files, say: &say })
+        };
+        retry::repeat(&session.cloud, &watch, binding.effect != Effect::Mutate, attempt).await
     };
     Ok(Prepared { shown: redacted(&shown, Secrets::Kubernetes), key: Some(key), cluster: used, work: Box::pin(work) })
 }

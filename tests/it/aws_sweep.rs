@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_dynamic::sample::{self, Sample};
-use aws_dynamic::{Client, Effect, Enums, Field, Operation, Struct, Type, normalise, services};
+use aws_dynamic::{Client, Effect, Enums, Operation, Struct, Type, normalise, services};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -305,42 +305,4 @@ fn effects_are_the_reviewed_ones() {
     ] {
         assert_eq!(effect(service, name), Effect::Mutate, "{service}::{name}");
     }
-}
-
-/// Writes what `compare_botocore.py` reads.
-#[test]
-fn the_schema_as_a_document() {
-    let operations = services().iter().flat_map(|service| service.operations).map(document);
-    let waiters = services().iter().flat_map(|service| service.waiters).map(|waiter| {
-        let name = format!("{}::wait_until_{}", waiter.operation.service, waiter.name);
-        json!({ "name": name, "kind": "binding" })
-    });
-    let document = Value::Array(operations.chain(waiters).collect());
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("aws-document.json");
-    std::fs::write(path, document.to_string()).unwrap();
-}
-
-fn document(operation: &'static Operation) -> Value {
-    let field = |field: &Field| {
-        let values = match field.ty {
-            Type::Enum(shape) => json!(shape.values),
-            _ => json!([]),
-        };
-        json!({ "name": field.name, "type": field.ty.to_string(), "required": field.required, "values": values })
-    };
-    let paginator = operation.paginator.map(|paginator| {
-        json!({
-            "input_token": paginator.input_token, "output_token": paginator.output_token,
-            "items": paginator.items, "limit": paginator.limit,
-        })
-    });
-    json!({
-        "name": operation.to_string(),
-        "kind": "operation",
-        "effect": if operation.effect == Effect::Read { "read" } else { "mutate" },
-        "summary": operation.summary,
-        "fields": operation.input.fields.iter().map(field).collect::<Vec<_>>(),
-        "token": operation.token,
-        "paginator": paginator,
-    })
 }

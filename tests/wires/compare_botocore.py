@@ -151,8 +151,8 @@ def their_paginator(rule):
 
 def our_paginator(rule):
     return {
-        "token": fold(",".join([rule["input_token"], ".".join(rule["output_token"])])),
-        "items": fold(".".join(rule["items"] or [])),
+        "token": fold(",".join([rule["input_token"], rule["output_token"]])),
+        "items": fold(rule["items"] or ""),
         "limit": fold(rule["limit"] or ""),
     }
 
@@ -175,7 +175,8 @@ class Theirs:
         return {fold(name) for name in self.input(operation)["members"]}
 
     def required(self, operation):
-        return {fold(name) for name in self.input(operation).get("required", [])}
+        """A required token is none: the client fills it in."""
+        return {fold(name) for name in self.input(operation).get("required", [])} - self.tokens(operation)
 
     def tokens(self, operation):
         members = self.input(operation)["members"].items()
@@ -198,7 +199,8 @@ class Ours:
         return {fold(field["name"]) for field in self.operations[operation]["fields"]}
 
     def required(self, operation):
-        return {fold(field["name"]) for field in self.operations[operation]["fields"] if field["required"]}
+        fields = self.operations[operation]["fields"]
+        return {fold(field["name"]) for field in fields if field["required"]} - self.tokens(operation)
 
     def tokens(self, operation):
         token = self.operations[operation]["token"]

@@ -8,9 +8,12 @@ use http::Method;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::applied::is_applied;
 use super::{DRY_RUN, NAMESPACE, connection, identity, manifest, namespace_of, resource_version};
 use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
-use crate::cloud::kube::{Connection, FIELD_MANAGER, NO_SUCH_KIND, Request, Resource, Verb};
+use crate::cloud::kube::{
+    Connection, FIELD_MANAGER, NO_SUCH_KIND, PAGE_SIZE, Request, Resource, Selection, Verb, absent,
+};
 use crate::error::{Error, Kind, Result, count};
 use crate::value;
 
@@ -21,8 +24,8 @@ pub static APPLY: Binding = Binding {
 Applies an object, or a list of them, on the server: creates what is absent, changes the fields that are given.
 
 Fields that another manager owns raise `conflict`, which names them; `force` takes them over. In a list Namespaces and
-CustomResourceDefinitions go first, and definitions are waited for before objects of their kinds. Counts as changed
-when a `resourceVersion` moved. Unknown fields are refused.
+CustomResourceDefinitions go first, and definitions are waited for before objects of their kinds. What is applied
+already is only read. Counts as changed when a `resourceVersion` moved. Unknown fields are refused.
 
 ```rhai
 kube::apply(#{ apiVersion: "v1", kind: "ConfigMap", metadata: #{ name: "a" }, data: #{ k: "v" } }).data.k  //=> "v"
@@ -45,11 +48,11 @@ kube::apply(#{ kind: "ConfigMap" })                                             
 /// Requests in flight. The server works on a few at once; more only wait there.
 const AT_ONCE: usize = 8;
 
-/// From so many objects of one kind and namespace on, one list of their versions replaces a get of each.
+/// From so many objects of one kind and namespace on, a list replaces a get of each.
 const WORTH_A_LIST: usize = 6;
 
-/// Pages of versions that are read at most before single gets are the better way.
-const VERSION_PAGES: usize = 10;
+/// What is listed at most: the namespace may hold far more than is applied, and single gets are then the better way.
+const LISTED_MAX: usize = 3 * PAGE_SIZE;
 
 /// How long a definition may take until the server offers its kind.
 const ESTABLISHED_IN: Duration = Duration::from_secs(60);
@@ -126,10 +129,10 @@ struct Item {
 enum Before {
     /// Ask for it.
     Unknown,
-    /// It is not there.
+    /// It is not there, or it makes no difference.
     Absent,
-    /// It is there in this version.
-    Version(String),
+    /// It is this.
+    Object(Value),
 }
 
 struct Progress {
@@ -190,25 +193,27 @@ impl Progress {
         }
     }
 
-    /// Learns the versions of many objects in one go.
+    /// Reads many objects in one go.
     async fn look_ahead(&self, resource: &Resource, items: &mut [Item]) -> Result<()> {
         let namespaces: BTreeSet<Option<String>> = items.iter().map(|item| item.namespace.clone()).collect();
         for namespace in namespaces {
             if items.iter().filter(|item| item.namespace == namespace).count() < WORTH_A_LIST {
                 continue;
             }
-            let (versions, all) = match self.server.versions(resource, namespace.as_deref(), VERSION_PAGES).await {
-                Ok(versions) => versions,
+            let selection = Selection { limit: Some(LISTED_MAX), ..Selection::default() };
+            let objects = match self.server.list(resource, namespace.as_deref(), &selection).await {
+                Ok(objects) => objects,
                 // Whoever may apply need not be allowed to list.
                 Err(error) if error.kind() == Kind::Denied => continue,
                 Err(error) => return Err(self.so_far(error)),
             };
-            let mut known: BTreeMap<String, String> =
-                versions.into_iter().map(|version| (version.name, version.resource_version)).collect();
+            let are_all = objects.len() < LISTED_MAX;
+            let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let mut known: BTreeMap<String, Value> = objects.into_iter().map(|object| (name(&object), object)).collect();
             for item in items.iter_mut().filter(|item| item.namespace == namespace) {
                 match known.remove(&item.name) {
-                    Some(version) => item.before = Before::Version(version),
-                    None if all => item.before = Before::Absent,
+                    Some(object) => item.before = Before::Object(object),
+                    None if are_all => item.before = Before::Absent,
                     None => {}
                 }
             }
@@ -323,16 +328,19 @@ struct Applied {
 async fn apply_one(server: &Connection, resource: &Resource, how: &How, item: Item) -> Result<Applied, (usize, Error)> {
     let index = item.index;
     let applied = async {
-        let before = match item.before {
-            Before::Version(version) => Some(version),
+        let mut before = match item.before {
+            Before::Object(object) => Some(object),
             Before::Absent => None,
-            Before::Unknown => match server.version_of(resource, item.namespace.as_deref(), &item.name).await {
-                Ok(version) => version.map(|version| version.resource_version),
+            Before::Unknown => match absent(server.get(resource, item.namespace.as_deref(), &item.name).await) {
+                Ok(object) => object,
                 // Whoever may apply need not be allowed to get: then it counts as changed.
                 Err(error) if error.kind() == Kind::Denied => None,
                 Err(error) => return Err(error),
             },
         };
+        if let Some(object) = before.take_if(|object| is_applied(object, &item.object, &how.manager)) {
+            return Ok(Applied { index, object, changed: false });
+        }
         let mut request = Request::new(Method::PATCH, Verb::Apply, resource)
             .namespace(item.namespace.as_deref())
             .name(&item.name)
@@ -342,7 +350,7 @@ async fn apply_one(server: &Connection, resource: &Resource, how: &How, item: It
             request = request.query("force", "true");
         }
         let object: Value = server.json(request).await?;
-        let changed = before.as_deref() != Some(resource_version(&object));
+        let changed = before.as_ref().map(resource_version) != Some(resource_version(&object));
         Ok(Applied { index, object, changed })
     };
     applied.await.map_err(|error| (index, error))

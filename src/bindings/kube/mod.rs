@@ -3,6 +3,7 @@
 //! Every function is also a method of the handle that `kube::cluster(name)` gives. Waiting is get and sleep, never
 //! watch: the twin's clock moves only while something sleeps.
 
+mod applied;
 mod apply;
 mod manifest;
 mod read;

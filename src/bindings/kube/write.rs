@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Aim, DRY_RUN, KIND, NAME, NAMESPACE, TIMEOUT, connection, identity, namespace_of, resource_version, wait};
 use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
-use crate::cloud::kube::{Request, Verb};
+use crate::cloud::kube::{Request, Verb, absent};
 use crate::error::{Error, Kind, Result};
 use crate::value;
 
@@ -107,8 +107,8 @@ pub static PATCH: Binding = Binding {
 Changes parts of an object and returns it.
 
 `merge` (the default) takes a map in which `()` removes a key and a list replaces a list; `strategic` merges the lists
-of built-in kinds by their keys; `json` takes a list of operations. Counts as changed when the object's
-`resourceVersion` moved.
+of built-in kinds by their keys; `json` takes a list of operations. A merge that would change nothing is not sent.
+Counts as changed when the object's `resourceVersion` moved.
 
 ```rhai
 kube::patch("nodes", "n1", #{ spec: #{ unschedulable: true } }).spec.unschedulable            //=> true
@@ -142,28 +142,50 @@ async fn patch(call: Call<'_>) -> Result<Answer> {
     }
     let aim = Aim::of(&call, "kube::patch").await?;
     let dry_run = call.args.flag("dry_run");
-    let before = before(&aim, dry_run).await?;
+    let before = if dry_run { None } else { before(&aim).await? };
+    let subresource = call.args.opt_text("subresource");
+    if let Some(object) = before.as_ref().filter(|_| kind == "merge" && subresource.is_none()) {
+        if merged(object, patch) == *object {
+            return Ok(Answer::changed(object.clone(), false).secret(Secrets::Kubernetes));
+        }
+    }
     let request = Request::new(Method::PATCH, Verb::Patch, &aim.resource)
         .namespace(aim.namespace())
         .name(&aim.name)
-        .subresource(call.args.opt_text("subresource"))
+        .subresource(subresource)
         .changing(dry_run)
         .body(content_type, patch);
-    let patched: Value = aim.server.json(request).await?;
-    let changed = !dry_run && before.as_deref() != Some(resource_version(&patched));
-    Ok(Answer::changed(patched, changed).secret(Secrets::Kubernetes))
+    let patched: Value = match aim.server.json(request).await {
+        Ok(patched) => patched,
+        Err(error) => return Err(aim.server.suggest_name(error, &aim.resource, aim.namespace(), &aim.name).await),
+    };
+    let moved = before.as_ref().map(resource_version) != Some(resource_version(&patched));
+    Ok(Answer::changed(patched, moved && !dry_run).secret(Secrets::Kubernetes))
 }
 
-/// The version before a change. Whoever may patch need not be allowed to get: then the change counts.
-async fn before(aim: &Aim, dry_run: bool) -> Result<Option<String>> {
-    if dry_run {
-        return Ok(None);
-    }
-    match aim.server.version_of(&aim.resource, aim.namespace(), &aim.name).await {
-        Ok(version) => Ok(version.map(|version| version.resource_version)),
+/// The object before a change. Whoever may patch need not be allowed to get: then the change counts.
+async fn before(aim: &Aim) -> Result<Option<Value>> {
+    match absent(aim.server.get(&aim.resource, aim.namespace(), &aim.name).await) {
         Err(error) if error.kind() == Kind::Denied => Ok(None),
-        Err(error) => Err(error),
+        other => other,
     }
+}
+
+/// What a merge patch makes of a value (RFC 7396). A patch that would change nothing is not sent: it would be a
+/// mutating request all the same.
+fn merged(target: &Value, patch: &Value) -> Value {
+    let Value::Object(patch) = patch else { return patch.clone() };
+    let mut result = target.as_object().cloned().unwrap_or_default();
+    for (key, value) in patch {
+        if value.is_null() {
+            result.remove(key);
+        } else {
+            let before = result.get(key).unwrap_or(&Value::Null);
+            let after = merged(before, value);
+            result.insert(key.clone(), after);
+        }
+    }
+    Value::Object(result)
 }
 
 pub static DELETE: Binding = Binding {
@@ -259,4 +281,25 @@ async fn evict(call: Call<'_>) -> Result<Answer> {
         .body(JSON, &eviction);
     aim.server.send(request).await?;
     Ok(Answer::changed(Value::Null, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merge_patches_as_the_rfc_has_them() {
+        let rows = [
+            (json!({ "a": "b" }), json!({ "a": "c" }), json!({ "a": "c" })),
+            (json!({ "a": "b" }), json!({ "b": "c" }), json!({ "a": "b", "b": "c" })),
+            (json!({ "a": "b", "b": "c" }), json!({ "a": null }), json!({ "b": "c" })),
+            (json!({ "a": ["b"] }), json!({ "a": "c" }), json!({ "a": "c" })),
+            (json!({ "a": { "b": "c" } }), json!({ "a": { "b": "d", "c": null } }), json!({ "a": { "b": "d" } })),
+            (json!({ "a": [{ "b": "c" }] }), json!({ "a": [1] }), json!({ "a": [1] })),
+            (json!({}), json!({ "a": { "bb": { "ccc": null } } }), json!({ "a": { "bb": {} } })),
+        ];
+        for (target, patch, result) in rows {
+            assert_eq!(merged(&target, &patch), result, "{target} {patch}");
+        }
+    }
 }

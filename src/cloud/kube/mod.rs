@@ -57,7 +57,6 @@ pub const PAGE_SIZE: usize = 500;
 /// Who made a change, as `metadata.managedFields` remembers it.
 pub const FIELD_MANAGER: &str = "ekskit";
 
-const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 /// One request.
@@ -189,25 +188,15 @@ fn encode(text: &str, into: &mut String) {
     }
 }
 
-/// Which version of an object one has seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Version {
-    /// `metadata.name`.
-    #[serde(default)]
-    pub name: String,
-    /// `metadata.uid`.
-    #[serde(default)]
-    pub uid: String,
-    /// `metadata.resourceVersion`.
-    #[serde(default)]
-    pub resource_version: String,
+/// An object of which only the metadata was asked for.
+#[derive(Deserialize)]
+struct Partial {
+    metadata: Named,
 }
 
 #[derive(Deserialize)]
-struct Partial {
-    #[serde(default)]
-    metadata: Version,
+struct Named {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -330,38 +319,11 @@ impl Connection {
         self.json(Request::new(Method::GET, Verb::Get, resource).namespace(namespace).name(name)).await
     }
 
-    /// Which version of an object the server has; `None` where it has none.
-    pub async fn version_of(
-        &self,
-        resource: &Resource,
-        namespace: Option<&str>,
-        name: &str,
-    ) -> Result<Option<Version>> {
-        let mut request = Request::new(Method::GET, Verb::Get, resource).namespace(namespace).name(name);
-        request.accept = METADATA;
-        absent(self.json::<Partial>(request).await.map(|object| object.metadata))
-    }
-
-    /// The versions of all objects of a kind, up to `pages` pages; the flag says whether these are all.
-    pub async fn versions(
-        &self,
-        resource: &Resource,
-        namespace: Option<&str>,
-        pages: usize,
-    ) -> Result<(Vec<Version>, bool)> {
-        let mut versions = Vec::new();
-        let mut token = String::new();
-        for _ in 0..pages {
-            let mut request = list_request(resource, namespace, &Selection::default(), PAGE_SIZE, &token);
-            request.accept = METADATA_LIST;
-            let page: Page<Partial> = self.json(request).await?;
-            versions.extend(page.items.into_iter().map(|object| object.metadata));
-            if page.metadata.token.is_empty() {
-                return Ok((versions, true));
-            }
-            token = page.metadata.token;
-        }
-        Ok((versions, false))
+    /// The names of the objects of a kind, those of the first page.
+    async fn names(&self, resource: &Resource, namespace: Option<&str>) -> Result<Vec<String>> {
+        let request = list_request(resource, namespace, &Selection::default(), PAGE_SIZE, "").accept(METADATA_LIST);
+        let page: Page<Partial> = self.json(request).await?;
+        Ok(page.items.into_iter().map(|object| object.metadata.name).collect())
     }
 
     /// All objects, page by page, each with its `apiVersion` and `kind`, which servers leave out in lists.
@@ -513,9 +475,8 @@ impl Connection {
             return error;
         }
         // Best effort: whoever may get one object may not be allowed to list them.
-        let Ok((versions, _)) = self.versions(resource, namespace, 1).await else { return error };
-        let names: Vec<&str> = versions.iter().map(|version| version.name.as_str()).collect();
-        if let Some(hint) = did_you_mean(name, names.iter().copied()) {
+        let Ok(names) = self.names(resource, namespace).await else { return error };
+        if let Some(hint) = did_you_mean(name, names.iter().map(String::as_str)) {
             return error.hint(hint);
         }
         match names.len() {
