@@ -88,10 +88,10 @@ fn prefer_the_operators_file(error: &mut Error) {
         return;
     }
     let own = facts.trace.iter().find(|(_, at)| !at.source.starts_with(EMBEDDED) && at.line > 0).cloned();
-    if let Some((_, own)) = own {
-        if let Some(at) = facts.at.replace(own) {
-            facts.trace.insert(0, ("raised".to_owned(), at));
-        }
+    if let Some((_, own)) = own
+        && let Some(at) = facts.at.replace(own)
+    {
+        facts.trace.insert(0, ("raised".to_owned(), at));
     }
 }
 

@@ -11,7 +11,7 @@ use aws_dynamic::sample::{self, Sample};
 use aws_dynamic::{Client, Effect, Enums, Operation, Struct, Type, normalise, services};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::aws_stub::{Request, echo, stub};
 

@@ -40,7 +40,9 @@ def measure(side: Side, environment: dict, folder: Path) -> tuple[float, float, 
         side.before()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         started = time.perf_counter()
-        child = subprocess.Popen([str(part) for part in side.command], env=environment, cwd=folder, stdout=out, stderr=err)
+        child = subprocess.Popen(
+            [str(part) for part in side.command], env=environment, cwd=folder, stdout=out, stderr=err
+        )
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - started
         child.returncode = os.waitstatus_to_exitcode(status)

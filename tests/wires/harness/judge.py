@@ -37,7 +37,7 @@ INVENTORY = {
         ("describe_launch_configurations", "LaunchConfigurations", "LaunchConfigurationName"),
     ],
     "logs": [("describe_log_groups", "logGroups", "logGroupName")],
-    "kms": [("list_keys", "Keys", "KeyId"), ("list_aliases", "Aliases", "AliasName")],
+    "kms": [("list_aliases", "Aliases", "AliasName")],
     "elb": [("describe_load_balancers", "LoadBalancerDescriptions", "LoadBalancerName")],
     "elbv2": [
         ("describe_load_balancers", "LoadBalancers", "LoadBalancerArn"),
@@ -82,7 +82,8 @@ class Judge:
             client = self._client(service)
             for operation, items, name in reads:
                 found = _all(client, operation, items)
-                held[f"{service} {items}"] = {item[name] for item in found if _lives(client, operation, item)}
+                held[f"{service} {items}"] = {item[name] for item in found if _lives(operation, item)}
+        held["kms Keys"] = self._customers_keys()
         held["ec2 NetworkAcls"] = self._acls_of_living_vpcs()
         policies = _all(self._client("iam"), "list_policies", "Policies", Scope="Local")
         held["iam Policies"] = {policy["Arn"] for policy in policies}
@@ -94,6 +95,15 @@ class Judge:
         }
         held["eks clusters"] = set(self._client("eks").list_clusters()["clusters"])
         return held
+
+    def _customers_keys(self) -> set[str]:
+        # AWS makes keys of its own when they are first used, such as that of `alias/aws/ebs`. Deleted ones are pending.
+        kms = self._client("kms")
+        aliases = _all(kms, "list_aliases", "Aliases")
+        own = {alias.get("TargetKeyId") for alias in aliases if alias["AliasName"].startswith("alias/aws/")}
+        keys = {key["KeyId"] for key in _all(kms, "list_keys", "Keys")} - own
+        described = [kms.describe_key(KeyId=key)["KeyMetadata"] for key in keys]
+        return {key["KeyId"] for key in described if key["KeyState"] != "PendingDeletion"}
 
     def _acls_of_living_vpcs(self) -> set[str]:
         # moto keeps the default ACL of a deleted VPC, and refuses to delete it because of subnets that are gone.
@@ -165,9 +175,7 @@ def _all(client, operation: str, items: str, **arguments) -> list[dict]:
     return getattr(client, operation)(**arguments).get(items, [])
 
 
-def _lives(client, operation: str, item: dict) -> bool:
-    if operation == "list_keys":
-        return client.describe_key(KeyId=item["KeyId"])["KeyMetadata"]["KeyState"] != "PendingDeletion"
+def _lives(operation: str, item: dict) -> bool:
     if operation == "list_roles":
         return "/aws-service-role/" not in item["Arn"]
     return item.get("State") not in GONE if isinstance(item.get("State"), str) else True
