@@ -51,6 +51,8 @@ pub enum Secrets {
     Schema(&'static Struct),
     /// `data` and `stringData` of every Kubernetes object of kind `Secret`.
     Kubernetes,
+    /// The annotations in the metadata of such an object: `kubectl apply` keeps the whole object in one of them.
+    KubernetesMetadata,
     /// Every text.
     All,
 }
@@ -61,6 +63,7 @@ impl fmt::Debug for Secrets {
             Secrets::None => "None",
             Secrets::Schema(_) => "Schema",
             Secrets::Kubernetes => "Kubernetes",
+            Secrets::KubernetesMetadata => "KubernetesMetadata",
             Secrets::All => "All",
         })
     }
@@ -70,7 +73,13 @@ impl Secrets {
     /// What holds for the value under this key of `parent`.
     pub(crate) fn under(self, parent: &serde_json::Map<String, Value>, key: &str) -> Secrets {
         match self {
-            Secrets::Kubernetes if matches!(key, "data" | "stringData") && is_kubernetes_secret(parent) => Secrets::All,
+            Secrets::Kubernetes if is_kubernetes_secret(parent) => match key {
+                "data" | "stringData" => Secrets::All,
+                "metadata" => Secrets::KubernetesMetadata,
+                _ => Secrets::Kubernetes,
+            },
+            Secrets::KubernetesMetadata if key == "annotations" => Secrets::All,
+            Secrets::KubernetesMetadata => Secrets::None,
             Secrets::Schema(shape) => match shape.fields.iter().find(|field| field.name == key) {
                 Some(field) if field.sensitive => Secrets::All,
                 Some(field) => Secrets::of_type(&field.ty),
@@ -183,6 +192,17 @@ fn convert(value: &Dynamic, show: Show, path: &mut String) -> Result<Value> {
         return Err(not_data(path, "a range"));
     }
     Err(not_data(path, &describe_type(value.type_name())))
+}
+
+/// Whether a secret stands anywhere in a value.
+pub fn holds_secret(value: &Dynamic) -> bool {
+    if let Some(items) = value.read_lock::<Array>() {
+        return items.iter().any(holds_secret);
+    }
+    match value.read_lock::<Map>() {
+        Some(map) => map.values().any(holds_secret),
+        None => value.is::<Secret>() || value.is_shared() && holds_secret(&value.flatten_clone()),
+    }
 }
 
 fn not_data(path: &str, what: &str) -> Error {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use self::args::{Args, arity_error};
+use crate::cloud::retry::Watch;
 use crate::cloud::{Cloud, Connection, Future, Target};
 use crate::error::{Kind, Result};
 pub use crate::event::Effect;
@@ -154,6 +155,8 @@ pub struct Call<'a> {
     pub files: &'a Files,
     /// Tells the operator something.
     pub say: &'a (dyn Fn(Level, String) + Send + Sync),
+    /// Hears what is waited for.
+    pub watch: &'a dyn Watch,
 }
 
 /// The folder that scripts may read: the project's.

@@ -238,7 +238,11 @@ pub fn binding(
     args: &[Dynamic],
 ) -> Thrown {
     let answer = match binding.run {
-        Run::Pure(run) => to_args(binding, args, Show::Revealed).and_then(|args| run(&args)).map(Answer::read),
+        // What is made of a secret is a secret.
+        Run::Pure(run) => to_args(binding, args, Show::Revealed).and_then(|checked| run(&checked)).map(|value| {
+            let secrets = if args.iter().any(value::holds_secret) { Secrets::All } else { Secrets::None };
+            Answer::read(value).secret(secrets)
+        }),
         Run::Cloud(_) => caller.host_call(binding.name, binding.effect, || {
             prepare_binding(caller, binding, handle, args)
         }),
@@ -275,7 +279,8 @@ fn prepare_binding<'s>(
         let watch = Watch { events: &session.events, binding: binding.name };
         let attempt = || {
             let (args, cluster) = (args.clone(), cluster.clone());
-            run(Call { args, cloud: &session.cloud, target: &target, cluster, files: &session.files, say: &say })
+            let (cloud, files) = (&session.cloud, &session.files);
+            run(Call { args, cloud, target: &target, cluster, files, say: &say, watch: &watch })
         };
         retry::repeat(&session.cloud, &watch, binding.effect != Effect::Mutate, attempt).await
     };

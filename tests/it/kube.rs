@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_dynamic::{CallError, Operation};
 use ekskit::bindings::kube as bindings;
 use ekskit::catalog::{Answer, Args, Call, Files, Run, find};
+use ekskit::cloud::retry;
 use ekskit::cloud::kube::{Connection, Server};
 use ekskit::cloud::{Aws, Clock, Cloud, Endpoint, Future, Kube, Target};
 use ekskit::error::{Error, Kind, Result};
@@ -99,7 +100,7 @@ async fn call(cluster: Arc<Connection>, name: &str, args: Value, live: bool) -> 
         Run::Pure(run) => run(&args).map(Answer::read),
         Run::Cloud(run) => {
             let cloud = cloud(live);
-            let call = Call {
+            let call = Call { watch: &retry::quietly(),
                 args,
                 cloud: &cloud,
                 target: &Target::default(),
@@ -127,11 +128,13 @@ impl Clock for Virtual {
     }
 }
 
+type Answers = dyn Fn(&str) -> Result<Value, CallError> + Send + Sync;
+
 /// AWS as far as Kubernetes needs it: tokens, and what `describe_cluster` says.
 struct FakeAws {
     live: bool,
     minted: Mutex<u32>,
-    answers: Box<dyn Fn(&str) -> Result<Value, CallError> + Send + Sync>,
+    answers: Box<Answers>,
 }
 
 impl Aws for FakeAws {
@@ -420,6 +423,22 @@ async fn what_the_server_finds_invalid_is_told_by_field() {
          note: `spec.selector`: Required value\nnote: `spec.replicas`: Invalid value: -1"
     );
     assert_eq!(error.facts().extra["causes"][0]["field"], "spec.selector");
+    // A patch is refused with the whole object in the message: it may hold secrets.
+    let details = json!({ "causes": [{ "field": "patch", "message":
+        "Invalid value: \"{\\\"data\\\":{\\\"k\\\":\\\"hunter2\\\"}}\": strict decoding error: unknown field \"spec.x\"" }] });
+    let stub = Stub::new(move |seen| match seen.line.starts_with("GET") {
+        true => (200, json!({})),
+        false => status(422, "Invalid", "hunter2", details.clone()),
+    });
+    let error = stub.call("kube::patch", json!(["secrets", "s", { "x": 1 }])).await.unwrap_err();
+    assert_eq!(error.facts().notes, ["`patch`: strict decoding error: unknown field \"spec.x\""]);
+    assert!(!format!("{error:?}").contains("hunter2"));
+    // What server-side apply calls an internal error.
+    let typed = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
+    let stub = Stub::script(vec![absent("configmaps", "a"), status(500, "", typed, json!({}))]);
+    let error = stub.call("kube::apply", json!([config_map("a", "")])).await.unwrap_err();
+    assert_eq!((error.kind(), error.facts().maybe_applied), (Kind::Invalid, false));
+    assert_eq!(error.facts().notes, ["`dat`: field not declared in schema"]);
     let missing =
         status(404, "NotFound", "namespaces \"team\" not found", json!({ "name": "team", "kind": "namespaces" }));
     let stub = Stub::script(vec![missing]);
@@ -463,6 +482,7 @@ async fn apply_counts_as_changed_when_the_version_moved() {
         let stub = Stub::script(vec![before, (200, config_map("a", after))]);
         let mut object = config_map("a", "1");
         object["metadata"]["managedFields"] = json!([{ "manager": "x" }]);
+        object["data"] = json!({ "k": "v" });
         let answer =
             stub.call("kube::apply", json!([object, { "force": true, "field_manager": "team" }])).await.unwrap();
         assert_eq!(answer.changed, changed);
@@ -493,9 +513,9 @@ fn storing() -> Stub {
             let version = known.map_or(1, |known| if known["data"] == object["data"] { 1 } else { 2 });
             object["metadata"]["resourceVersion"] = json!(version.to_string());
             if let Some(data) = seen.body["data"].as_object().filter(|data| data.contains_key("owned")) {
-                let owned: serde_json::Map<String, Value> = data.keys().map(|key| (format!("f:{key}"), json!({}))).collect();
-                object["metadata"]["managedFields"] =
-                    json!([{ "manager": "ekskit", "operation": "Apply", "apiVersion": "v1", "fieldsV1": { "f:data": owned } }]);
+                let owned: serde_json::Map<String, Value> =
+                    data.keys().map(|key| (format!("f:{key}"), json!({}))).collect();
+                object["metadata"]["managedFields"] = json!([{ "manager": "ekskit", "operation": "Apply", "apiVersion": "v1", "fieldsV1": { "f:data": owned } }]);
             }
             stored.insert(path, object.clone());
             return (200, object);
@@ -567,7 +587,11 @@ async fn definitions_go_first_and_are_waited_for() {
             "GET /apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.x.io" => {
                 let mut looks = looks.lock().unwrap();
                 *looks += 1;
-                if *looks == 1 { absent("customresourcedefinitions", "things.x.io") } else { (200, definition(*looks >= 4)) }
+                if *looks == 1 {
+                    absent("customresourcedefinitions", "things.x.io")
+                } else {
+                    (200, definition(*looks >= 4))
+                }
             }
             "PATCH /apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.x.io" => (200, definition(false)),
             "GET /apis/x.io/v1" => {
@@ -759,7 +783,7 @@ async fn without_a_cluster_a_call_says_how_to_get_one() {
     let Run::Cloud(run) = binding.run else { panic!("a cloud binding") };
     let cloud = cloud(true);
     let args = Args::check(binding, vec![json!("pods"), json!("a")]).unwrap();
-    let call = Call {
+    let call = Call { watch: &retry::quietly(),
         args,
         cloud: &cloud,
         target: &Target::default(),

@@ -8,6 +8,7 @@ mod aws_sweep;
 mod kube;
 mod cli;
 mod documented;
+mod plan_ips;
 mod scripts;
 mod stage;
 mod tidy;

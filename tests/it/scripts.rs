@@ -350,6 +350,13 @@ fn secrets_print_as_stars_and_reach_only_the_api() {
 }
 
 #[test]
+fn what_is_made_of_a_secret_is_a_secret() {
+    let seen = Stage::aws(|_, _| Ok(json!({ "key_material": "aHVudGVyMg==" })))
+        .run("let k = ec2::create_key_pair(\"a\").key_material; let d = text::base64_decode(k); [d, `${d}`, d.reveal().len()]");
+    assert_eq!(seen.value(), &json!(["***", "***", 7]));
+}
+
+#[test]
 fn using_nests_and_follows_into_branches() {
     let script = r#"aws::using(#{ region: "eu-west-1" }, || [aws::region(), parallel([|| aws::region()])[0],
         aws::using(#{ region: "cn-north-1" }, || aws::partition())])"#;

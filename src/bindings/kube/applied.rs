@@ -21,9 +21,11 @@ pub(super) fn is_applied(current: &Value, wanted: &Value, manager: &str) -> bool
                 && entry["subresource"].as_str().unwrap_or_default().is_empty()
         })
     });
-    let (Some(owned), Some(wanted), Some(current)) =
-        (owned.and_then(|entry| entry["fieldsV1"].as_object()), wanted.as_object(), current.as_object())
-    else {
+    // Who applied no field but the name is not listed at all; applying it again would only make the server note down
+    // the fields that were there before.
+    let nothing = Map::new();
+    let owned = owned.map_or(Some(&nothing), |entry| entry["fieldsV1"].as_object());
+    let (Some(owned), Some(wanted), Some(current)) = (owned, wanted.as_object(), current.as_object()) else {
         return false;
     };
     // A version or identity that is named is a condition, which only the server can refuse.
@@ -53,7 +55,8 @@ fn is_map(owned: &Map<String, Value>, wanted: &Map<String, Value>, current: &Map
     fields.clone().count() == wanted.len()
         && fields.into_iter().all(|(key, inner)| {
             let Some(name) = key.strip_prefix("f:") else { return false };
-            matches!((wanted.get(name), current.get(name)), (Some(wanted), Some(current)) if is_value(inner, wanted, current))
+            let both = wanted.get(name).zip(current.get(name));
+            both.is_some_and(|(wanted, current)| is_value(inner, wanted, current))
         })
 }
 
@@ -78,14 +81,16 @@ fn is_list(owned: &Map<String, Value>, wanted: &[Value], current: &[Value]) -> b
             if let Some(value) = key.strip_prefix("v:").and_then(|value| serde_json::from_str::<Value>(value).ok()) {
                 return wanted.contains(&value) && current.contains(&value);
             }
-            let Some(keys) = key.strip_prefix("k:").and_then(|keys| serde_json::from_str::<Map<String, Value>>(keys).ok())
+            let Some(keys) =
+                key.strip_prefix("k:").and_then(|keys| serde_json::from_str::<Map<String, Value>>(keys).ok())
             else {
                 return false;
             };
             // A key that the server fills in, such as the protocol of a port, need not be given.
-            let wanted = only(wanted, |item| keys.iter().all(|(key, value)| item[key].is_null() || item[key] == *value));
+            let wanted =
+                only(wanted, |item| keys.iter().all(|(key, value)| item[key].is_null() || item[key] == *value));
             let current = only(current, |item| keys.iter().all(|(key, value)| item[key] == *value));
-            matches!((wanted, current), (Some(wanted), Some(current)) if is_value(inner, wanted, current))
+            wanted.zip(current).is_some_and(|(wanted, current)| is_value(inner, wanted, current))
         })
 }
 
@@ -134,6 +139,18 @@ mod tests {
     #[test]
     fn what_is_applied_is_not_applied_again() {
         assert!(is_applied(&stored(), &wanted(), "ekskit"));
+    }
+
+    #[test]
+    fn a_name_alone_is_applied_when_it_is_there() {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } });
+        let mut current = namespace.clone();
+        current["metadata"]["labels"] = json!({ "kubernetes.io/metadata.name": "team" });
+        assert!(is_applied(&current, &namespace, "ekskit"));
+        // Labels that were applied once and are not wanted any more have to go.
+        current["metadata"]["managedFields"] = json!([{ "manager": "ekskit", "operation": "Apply", "apiVersion": "v1",
+            "fieldsV1": { "f:metadata": { "f:labels": { "f:old": {} } } } }]);
+        assert!(!is_applied(&current, &namespace, "ekskit"));
     }
 
     #[test]

@@ -209,7 +209,8 @@ impl Progress {
             };
             let are_all = objects.len() < LISTED_MAX;
             let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            let mut known: BTreeMap<String, Value> = objects.into_iter().map(|object| (name(&object), object)).collect();
+            let mut known: BTreeMap<String, Value> =
+                objects.into_iter().map(|object| (name(&object), object)).collect();
             for item in items.iter_mut().filter(|item| item.namespace == namespace) {
                 match known.remove(&item.name) {
                     Some(object) => item.before = Before::Object(object),

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Aim, KIND, NAME, NAMESPACE, TIMEOUT};
 use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
 use crate::cloud::Clock;
+use crate::cloud::retry::Watch;
 use crate::cloud::kube::{Selection, absent};
 use crate::error::{Error, Kind, Result, list_or};
 use crate::value::format_duration;
@@ -17,22 +18,30 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10 * 60);
 
 /// Looks again after pauses that grow from half a second to five: most waits are short, and a long one need not be
 /// noticed within the second.
-struct Pace {
+struct Pace<'a> {
+    watch: &'a dyn Watch,
+    /// What was told last: the same again would bury the rest.
+    told: String,
     clock: Arc<dyn Clock>,
     start: Timestamp,
     timeout: Duration,
     pause: Duration,
 }
 
-impl Pace {
-    fn of(call: &Call<'_>) -> Pace {
+impl<'a> Pace<'a> {
+    fn of(call: &Call<'a>) -> Pace<'a> {
         let timeout = call.args.duration("timeout").unwrap_or(TIMEOUT_DEFAULT);
         let clock = call.cloud.clock.clone();
-        Pace { start: clock.now(), clock, timeout, pause: Duration::from_millis(500) }
+        let (watch, told) = (call.watch, String::new());
+        Pace { watch, told, start: clock.now(), clock, timeout, pause: Duration::from_millis(500) }
     }
 
-    /// Sleeps until the next look; `false` when the time is over.
-    async fn rest(&mut self) -> bool {
+    /// Tells what was seen and sleeps until the next look; `false` when the time is over.
+    async fn rest(&mut self, subject: &str, seen: &str) -> bool {
+        if self.told != seen {
+            self.told = seen.to_owned();
+            self.watch.waiting(subject, seen);
+        }
         let left = self.timeout.saturating_sub(self.clock.since(self.start));
         if left.is_zero() {
             return false;
@@ -109,7 +118,7 @@ async fn wait_for(call: Call<'_>) -> Result<Answer> {
             Err(error) if error.facts().retryable => error.to_string(),
             Err(error) => return Err(error),
         };
-        if !pace.rest().await {
+        if !pace.rest(&aim.words(), &seen).await {
             let message = format!("{} is not {wanted} after {}", aim.words(), format_duration(pace.timeout));
             return Err(late(message, &seen, last));
         }
@@ -126,11 +135,11 @@ fn late(message: String, seen: &str, last: Value) -> Error {
 
 /// An error is printed: what it carries must hold no secret.
 fn without_secrets(mut object: Value) -> Value {
-    if object["kind"] == "Secret" {
-        if let Some(object) = object.as_object_mut() {
-            object.remove("data");
-            object.remove("stringData");
-        }
+    if object["kind"] == "Secret"
+        && let Some(object) = object.as_object_mut()
+    {
+        object.remove("data");
+        object.remove("stringData");
     }
     object
 }
@@ -143,21 +152,20 @@ fn has(object: &Value, condition: &str) -> Result<Look> {
     let of_type = |name: &str| {
         conditions.iter().find(|found| found["type"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name)))
     };
-    if object["kind"] == "Job" && wanted.eq_ignore_ascii_case("Complete") {
-        if let Some(failed) = of_type("Failed").filter(|failed| failed["status"] == "True") {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            return Err(Error::failed(format!("Job `{name}` failed")).note(says(failed)));
-        }
+    if object["kind"] == "Job"
+        && wanted.eq_ignore_ascii_case("Complete")
+        && let Some(failed) = of_type("Failed").filter(|failed| failed["status"] == "True")
+    {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(Error::failed(format!("Job `{name}` failed")).note(says(failed)));
     }
     let Some(found) = of_type(wanted) else {
         return Ok(Look::NotYet(format!("it has no condition `{wanted}`")));
     };
     let observed = found["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64());
     let current = object["metadata"]["generation"].as_i64();
-    if let (Some(observed), Some(current)) = (observed, current) {
-        if observed < current {
-            return Ok(Look::NotYet("its last change is not seen yet".to_owned()));
-        }
+    if observed.zip(current).is_some_and(|(observed, current)| observed < current) {
+        return Ok(not_seen());
     }
     if found["status"].as_str().is_some_and(|found| found.eq_ignore_ascii_case(status)) {
         return Ok(Look::Done);
@@ -212,7 +220,7 @@ pub(super) async fn until_gone(call: &Call<'_>, aim: &Aim, uid: Option<&str>) ->
             Err(error) if error.facts().retryable => error.to_string(),
             Err(error) => return Err(error),
         };
-        if !pace.rest().await {
+        if !pace.rest(&aim.words(), &seen).await {
             let message = format!("{} is still there after {}", aim.words(), format_duration(pace.timeout));
             return Err(Error::timeout(message).note(seen).with("last", without_secrets(last)));
         }
@@ -253,8 +261,11 @@ kube::wait_rollout("services", "web")                                           
     run: Run::Cloud(|call| Box::pin(wait_rollout(call))),
 };
 
+/// Looks at an object of one kind.
+type Rule = fn(&Value) -> Result<Look>;
+
 /// What `kubectl rollout status` knows.
-const ROLLED_OUT: &[(&str, fn(&Value) -> Result<Look>)] =
+const ROLLED_OUT: &[(&str, Rule)] =
     &[("Deployment", deployment), ("DaemonSet", daemon_set), ("StatefulSet", stateful_set)];
 
 async fn wait_rollout(call: Call<'_>) -> Result<Answer> {
@@ -280,7 +291,7 @@ async fn wait_rollout(call: Call<'_>) -> Result<Answer> {
             Err(error) if error.facts().retryable => error.to_string(),
             Err(error) => return Err(error),
         };
-        if !pace.rest().await {
+        if !pace.rest(&aim.words(), &seen).await {
             let message = format!("{} is not rolled out after {}", aim.words(), format_duration(pace.timeout));
             let mut error = Error::timeout(message).note(seen);
             if let Some(note) = stuck_pods(&aim, &last).await {

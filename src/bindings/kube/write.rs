@@ -144,10 +144,10 @@ async fn patch(call: Call<'_>) -> Result<Answer> {
     let dry_run = call.args.flag("dry_run");
     let before = if dry_run { None } else { before(&aim).await? };
     let subresource = call.args.opt_text("subresource");
-    if let Some(object) = before.as_ref().filter(|_| kind == "merge" && subresource.is_none()) {
-        if merged(object, patch) == *object {
-            return Ok(Answer::changed(object.clone(), false).secret(Secrets::Kubernetes));
-        }
+    if let Some(object) = before.as_ref().filter(|_| kind == "merge" && subresource.is_none())
+        && merged(object, patch) == *object
+    {
+        return Ok(Answer::changed(object.clone(), false).secret(Secrets::Kubernetes));
     }
     let request = Request::new(Method::PATCH, Verb::Patch, &aim.resource)
         .namespace(aim.namespace())

@@ -1,4 +1,5 @@
-//! What a Kubernetes API server, or the way to it, answers with when it fails: mapped to our errors by table, here only.
+//! What a Kubernetes API server, or the way to it, answers with when it fails: mapped to our errors by table, here
+//! only.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -181,7 +182,7 @@ pub(super) fn of_status(server: &Server, subject: &Subject<'_>, status: &Status)
 }
 
 fn answered(status: &Status) -> String {
-    let text = status.message.lines().next().unwrap_or_default();
+    let text: String = status.message.lines().next().unwrap_or_default().chars().take(300).collect();
     if text.is_empty() {
         format!("the server answered with status {}", status.code)
     } else {
@@ -225,8 +226,10 @@ fn not_found(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
     // Creating in a namespace that does not exist is answered with the namespace as what is missing.
     let missing = details.map_or("", |details| details.name.as_str());
     if details.is_some_and(|details| details.kind == "namespaces") && subject.kind != "Namespace" {
-        return Error::new(Kind::NotFound, format!("namespace `{missing}` does not exist in {server}"))
-            .hint(format!("create it first: `kube::create(#{{ apiVersion: \"v1\", kind: \"Namespace\", metadata: #{{ name: \"{missing}\" }} }})`"));
+        return Error::new(Kind::NotFound, format!("namespace `{missing}` does not exist in {server}")).hint(format!(
+            "create it first: `kube::create(#{{ apiVersion: \"v1\", kind: \"Namespace\", metadata: #{{ name: \
+                 \"{missing}\" }} }})`"
+        ));
     }
     if missing.is_empty() && subject.verb != Verb::Discover {
         // No name: the path itself is unknown, so the server does not offer this kind or subresource.
@@ -287,23 +290,38 @@ fn manager(message: &str) -> &str {
 
 fn invalid(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
     let mut error = Error::invalid(format!("could not {}: the request is not valid", subject.action(server)));
-    let causes = causes(status);
-    for cause in causes.iter().take(2) {
-        error = error.note(if cause.field.is_empty() {
-            cause.message.clone()
-        } else {
-            format!("`{}`: {}", cause.field, cause.message)
-        });
-    }
-    if let Some((_, field)) = status.message.split_once("): ").filter(|_| status.message.starts_with(NOT_OF_ITS_TYPE)) {
-        return error.note(field.trim_start_matches('.').to_owned());
+    let causes = invalid_fields(status);
+    for (field, reason) in causes.iter().take(2) {
+        error = error.note(if field.is_empty() { reason.clone() } else { format!("`{field}`: {reason}") });
     }
     if causes.is_empty() {
         return error.note(answered(status));
     }
-    let list =
-        causes.iter().map(|cause| serde_json::json!({ "field": cause.field, "message": cause.message })).collect();
+    let list = causes.iter().map(|(field, reason)| serde_json::json!({ "field": field, "message": reason })).collect();
     error.with("causes", serde_json::Value::Array(list))
+}
+
+/// Which fields are wrong, and why.
+fn invalid_fields(status: &Status) -> Vec<(String, String)> {
+    if status.message.starts_with(NOT_OF_ITS_TYPE) {
+        // `…(/a; /v1, Kind=ConfigMap): .dat: field not declared in schema`; several stand in lines of their own.
+        let (_, fields) = status.message.split_once("): ").unwrap_or_default();
+        let lines = fields.lines().map(str::trim).filter(|line| line.starts_with('.'));
+        return lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(field, reason)| (field.trim_start_matches('.').to_owned(), reason.to_owned()))
+            .collect();
+    }
+    causes(status).iter().map(|cause| (cause.field.clone(), without_value(&cause.message).to_owned())).collect()
+}
+
+/// A refused patch is told with the whole object as the invalid value, which says nothing to a reader and may hold
+/// secrets: only what stands behind it is kept.
+fn without_value(message: &str) -> &str {
+    match message.rsplit_once("}\": ") {
+        Some((_, reason)) => reason,
+        None => message,
+    }
 }
 
 fn throttled(server: &Server, subject: &Subject<'_>, status: &Status) -> Error {
@@ -326,7 +344,7 @@ fn causes(status: &Status) -> &[StatusCause] {
 pub(super) fn of_transport(server: &Server, subject: &Subject<'_>, error: &kube::Error) -> Error {
     let chain = chain(error);
     let texts: Vec<String> = chain.iter().map(ToString::to_string).collect();
-    let innermost = chain.iter().filter_map(|error| error.downcast_ref::<kube::Error>()).last().unwrap_or(error);
+    let innermost = chain.iter().filter_map(|error| error.downcast_ref::<kube::Error>()).next_back().unwrap_or(error);
     let mut error = match innermost {
         kube::Error::Api(status) => return of_status(server, subject, status),
         kube::Error::Auth(auth) => no_credentials(&server.to_string(), auth),
@@ -347,20 +365,24 @@ pub(super) fn of_transport(server: &Server, subject: &Subject<'_>, error: &kube:
 pub fn no_credentials(place: &str, error: &AuthError) -> Error {
     let (note, hint) = match error {
         // Its standard output is where a token would stand, so it is not shown.
-        AuthError::AuthExecRun { cmd, out } => {
+        AuthError::AuthExecRun { out, .. } => {
             let said = String::from_utf8_lossy(&out.stderr);
             let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing");
-            (format!("the command `{cmd}` failed: {line}"), "sign in so that this command works, or correct the `user` entry")
+            (format!("the command of its `exec` entry failed: {line}"), "sign in, or correct the `user` entry")
         }
-        AuthError::AuthExecStart(source) => {
-            (format!("the command of its `exec` entry does not start: {source}"), "install it, or correct the `user` entry")
-        }
-        AuthError::AuthExecParse(_) => {
-            ("what the command of its `exec` entry prints is no `ExecCredential`".to_owned(), "correct the `user` entry")
-        }
+        AuthError::AuthExecStart(source) => (
+            format!("the command of its `exec` entry does not start: {source}"),
+            "install it, or correct the `user` entry",
+        ),
+        AuthError::AuthExecParse(_) => (
+            "what the command of its `exec` entry prints is no `ExecCredential`".to_owned(),
+            "correct the `user` entry",
+        ),
         other => (other.to_string(), "sign in again, or correct the `user` entry"),
     };
-    Error::new(Kind::Expired, format!("no credentials for {place}")).note(note).hint(format!("{hint} of the kubeconfig"))
+    Error::new(Kind::Expired, format!("no credentials for {place}"))
+        .note(note)
+        .hint(format!("{hint} of the kubeconfig"))
 }
 
 /// The errors down to the cause.
@@ -404,8 +426,8 @@ fn unreachable_server(server: &Server, chain: &[&(dyn StdError + 'static)], text
     };
     if let Some(tls) = find::<rustls::Error>(chain) {
         let mut error = unavailable("the certificate or the handshake was refused").note(tls.to_string()).hint(
-            "check that nothing between here and the endpoint opens TLS, and `certificate-authority-data` and `tls-server-name` \
-             of a kubeconfig",
+            "check that nothing between here and the endpoint opens TLS, and `certificate-authority-data` and \
+             `tls-server-name` of a kubeconfig",
         );
         // A wrong certificate does not heal.
         error.facts_mut().retryable = false;
@@ -418,7 +440,9 @@ fn unreachable_server(server: &Server, chain: &[&(dyn StdError + 'static)], text
     }
     if says("dns error") || says("failed to lookup address") {
         return unavailable("its name is not known here").note(reason.to_owned()).hint(match server {
-            Server::Cluster(_) => "a private endpoint resolves only inside its VPC: run there, or open the public endpoint to your address",
+            Server::Cluster(_) => {
+                "a private endpoint resolves only inside its VPC: run there, or open the public endpoint to your address"
+            }
             Server::Context(_) => "check `server` of the kubeconfig",
         });
     }
@@ -429,8 +453,8 @@ fn unreachable_server(server: &Server, chain: &[&(dyn StdError + 'static)], text
         let error = unavailable("no connection in time");
         return match server {
             Server::Cluster(_) => error.hint(
-                "see `resources_vpc_config` of `eks::describe_cluster`: the endpoint may be private, or its public CIDRs \
-                 may leave out this machine",
+                "see `resources_vpc_config` of `eks::describe_cluster`: the endpoint may be private, or its public \
+                 CIDRs may leave out this machine",
             ),
             Server::Context(_) => error,
         };

@@ -525,11 +525,11 @@ pub fn absent<T>(result: Result<T>) -> Result<Option<T>> {
 
 /// What a failed request was answered with. Proxies and load balancers answer with pages of their own.
 fn read_status(code: u16, body: &[u8]) -> Status {
-    if let Ok(mut status) = serde_json::from_slice::<Status>(body) {
-        if !status.reason.is_empty() || !status.message.is_empty() {
-            status.code = if status.code == 0 { code } else { status.code };
-            return status;
-        }
+    if let Ok(mut status) = serde_json::from_slice::<Status>(body)
+        && !(status.reason.is_empty() && status.message.is_empty())
+    {
+        status.code = if status.code == 0 { code } else { status.code };
+        return status;
     }
     let text = String::from_utf8_lossy(body);
     let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('<')).unwrap_or_default();

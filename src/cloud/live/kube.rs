@@ -153,10 +153,11 @@ impl Tokens {
     /// The header to send, and whether it was minted for this very request. `refused` is never answered again.
     async fn header(&self, refused: Option<&HeaderValue>) -> Result<(HeaderValue, bool)> {
         let mut held = self.held.lock().await;
-        if let Some((header, expires)) = &*held {
-            if refused != Some(header) && Timestamp::now() + MARGIN < *expires {
-                return Ok((header.clone(), false));
-            }
+        if let Some((header, expires)) = &*held
+            && refused != Some(header)
+            && Timestamp::now() + MARGIN < *expires
+        {
+            return Ok((header.clone(), false));
         }
         let (token, expires) = self.aws.token(&self.target, &self.cluster).await?;
         let mut header = HeaderValue::try_from(format!("Bearer {}", token.reveal()))

@@ -32,7 +32,7 @@ def run(world, cause: str) -> None:
             "instance": world.trouble.fail_instances,
         }
         world.trouble.when("CreateAutoScalingGroup", troubles[cause])
-    failed = story.ekskit.run("runbooks/prod.rhai", *story.flags, **story.inputs).expect(1)
+    failed = story.ekskit.run("runbooks/prod.rhai", *story.flags, inputs=story.inputs).expect(1)
     error = failed.error
     said = "\n".join([error["message"], *(error.get("notes") or [])])
     named = {name for name, pattern in CAUSES.items() if re.search(pattern, said)}

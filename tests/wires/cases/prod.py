@@ -27,9 +27,9 @@ class Prod:
         # Who the API server sees: the certificate of the kubeconfig, else the ARN that the token proves.
         self.users = {"ekskit-operator", "kubernetes-admin", "arn:aws:iam::123456789012:user/ekskit-operator"}
 
-    def bring_up(self, **more):
+    def bring_up(self):
         self.before = self.judge.inventory()
-        run = self.ekskit.run("runbooks/prod.rhai", *self.flags, **{**self.inputs, **more}).expect(0)
+        run = self.ekskit.run("runbooks/prod.rhai", *self.flags, inputs=self.inputs).expect(0)
         assert run.document["changed"] > 0, run.document
         return run
 
@@ -37,7 +37,7 @@ class Prod:
         """A second run changes nothing: it says so, and so do the front, moto's recorder and the audit log."""
         position, audited = self.world.front.recorder.position(), self.world.control_plane.audit_log.stat().st_size
         self.world.moto.record()
-        run = self.ekskit.run("runbooks/prod.rhai", *self.flags, **self.inputs).expect(0)
+        run = self.ekskit.run("runbooks/prod.rhai", *self.flags, inputs=self.inputs).expect(0)
         recorded = mutating_in_recording(self.world.moto.recorded(), self.ekskit.key)
         written = mutating_in_audit(self.world.control_plane.audit_log, self.users, audited)
         sent = self.ekskit.mutations(position)
@@ -45,7 +45,7 @@ class Prod:
         assert run.document["changed"] == 0, run.document
 
     def tear_down(self) -> None:
-        run = self.ekskit.run("runbooks/teardown.rhai", *self.flags, name=self.name).expect(0)
+        run = self.ekskit.run("runbooks/teardown.rhai", *self.flags, inputs={"name": self.name}).expect(0)
         self.world.settle()
         assert run.document["result"]["removed"], run.document
         assert_same(self.before, self.judge.inventory())

@@ -26,7 +26,7 @@ def run(world) -> None:
     assert ekskit.eval(read).document["result"] == before + 1
 
     position = world.front.recorder.position()
-    wrong = ekskit.run("runbooks/prod.rhai", account="999999999999")
+    wrong = ekskit.run("runbooks/prod.rhai", inputs={"account": "999999999999"})
     assert wrong.exit in (1, 3) and "123456789012" in wrong.stderr, wrong.stderr
     assert ekskit.mutations(position) == []
 

@@ -53,9 +53,9 @@ class Ekskit:
             raise FileNotFoundError(f"EKSKIT_BIN names {path}, which does not exist")
         return path
 
-    def run(self, runbook: str, *flags, timeout: float = 900, **inputs) -> Run:
-        """`ekskit run RUNBOOK --yes --output json`, with `inputs` as `--set` and our kubeconfig where flags name it."""
-        sets = [part for name, value in inputs.items() for part in ("--set", f"{name}={value}")]
+    def run(self, runbook: str, *flags, inputs: dict | None = None, timeout: float = 900) -> Run:
+        """`ekskit run RUNBOOK --yes --output json`, with `inputs` as `--set`."""
+        sets = [part for name, value in (inputs or {}).items() for part in ("--set", f"{name}={value}")]
         return self.call("run", runbook, "--yes", "--output", "json", *sets, *flags, timeout=timeout)
 
     def eval(self, expression: str, *flags, timeout: float = 120) -> Run:

@@ -50,6 +50,7 @@ class Recorder:
             "status": None,  # none while the request is unanswered
             "code": None,
             "seconds": None,
+            "input": request.input if request.mutating else {},
         }
         with self._lock:
             entry["number"] = len(self._entries) + 1
