@@ -24,7 +24,9 @@ pub fn render(error: &Error, sources: &Sources, verbose: bool) -> String {
         for (name, at) in &facts.trace {
             text.push_str(&format!("  in {name} at {}\n", show(at)));
         }
-        for (name, value) in [("service code", &facts.code), ("request id", &facts.request_id), ("step", &facts.step_path)] {
+        for (name, value) in
+            [("service code", &facts.code), ("request id", &facts.request_id), ("step", &facts.step_path)]
+        {
             if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
                 text.push_str(&format!("  {name}: {value}\n"));
             }

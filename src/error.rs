@@ -330,14 +330,16 @@ impl Error {
         facts.service = text(map.remove("service"));
         facts.operation = text(map.remove("operation"));
         facts.code = text(map.remove("code"));
-        facts.status = map.remove("status").and_then(|status| status.as_u64()).and_then(|status| status.try_into().ok());
+        facts.status =
+            map.remove("status").and_then(|status| status.as_u64()).and_then(|status| status.try_into().ok());
         facts.request_id = text(map.remove("request_id"));
         if let Some(retryable) = map.remove("retryable").and_then(|flag| flag.as_bool()) {
             facts.retryable = retryable;
         }
         facts.maybe_applied = map.remove("maybe_applied").and_then(|flag| flag.as_bool()).unwrap_or(false);
         facts.step_path = text(map.remove("step_path"));
-        let number = |value: Option<Value>| value.and_then(|value| value.as_u64()).and_then(|n| usize::try_from(n).ok());
+        let number =
+            |value: Option<Value>| value.and_then(|value| value.as_u64()).and_then(|n| usize::try_from(n).ok());
         let (source, line, column) =
             (text(map.remove("source")), number(map.remove("line")), number(map.remove("column")));
         facts.at = line.map(|line| Place { source: source.unwrap_or_default(), line, column: column.unwrap_or(0) });

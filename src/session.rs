@@ -240,9 +240,12 @@ impl Session {
             let text = |name: &str| identity[name].as_str().unwrap_or_default().to_owned();
             let accounts = &self.project.settings.accounts;
             if !accounts.is_empty() && !accounts.contains(&text("account")) {
-                return Err(Error::refused(format!("account {} is not one that this project may change", text("account")))
-                    .note(format!("`ekskit.yaml` allows {}", list_or(accounts)))
-                    .hint("sign in to one of these accounts, for example with `--profile`"));
+                return Err(Error::refused(format!(
+                    "account {} is not one that this project may change",
+                    text("account")
+                ))
+                .note(format!("`ekskit.yaml` allows {}", list_or(accounts)))
+                .hint("sign in to one of these accounts, for example with `--profile`"));
             }
             facts.extend(["account", "region"].map(|name| (name.to_owned(), text(name))));
             facts.push(("caller".to_owned(), text("arn")));
@@ -308,7 +311,8 @@ impl Session {
         }
         let endpoint = self.kubeconfig.as_ref().ok_or_else(|| Error::bug("a kubeconfig was asked for without one"))?;
         let client = self.cloud.kube.connect(endpoint).await?;
-        let connection = Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target.clone()));
+        let connection =
+            Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target.clone()));
         self.state().kubeconfig = Some(connection.clone());
         Ok(connection)
     }

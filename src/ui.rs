@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use crate::diagnostic;
-use crate::sources::Sources;
 use crate::error::{Error, Exit, Kind, Result};
 use crate::event::{Effect, Event, Level, Sink};
 use crate::session::Approve;
+use crate::sources::Sources;
 use crate::value::format_duration;
 
 /// How a result is printed.
@@ -26,7 +26,8 @@ pub enum Format {
 /// Prints a line to standard output. A reader that has gone away is no error.
 pub fn result(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    let _ =
+        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     let _ = out.flush();
 }
 
@@ -42,7 +43,8 @@ pub fn value(value: &Value) {
 /// Prints one JSON document, indented, without building the whole text first: it may hold ten thousand objects.
 pub fn document(value: &Value) {
     let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let _ = serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"));
+    let _ =
+        serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"));
     let _ = out.flush();
 }
 

@@ -116,9 +116,7 @@ pub fn to_dynamic(value: Value, secrets: Secrets) -> Dynamic {
         },
         Value::String(text) if matches!(secrets, Secrets::All) => Dynamic::from(Secret(text)),
         Value::String(text) => text.into(),
-        Value::Array(items) => {
-            items.into_iter().map(|item| to_dynamic(item, secrets)).collect::<Array>().into()
-        }
+        Value::Array(items) => items.into_iter().map(|item| to_dynamic(item, secrets)).collect::<Array>().into(),
         Value::Object(object) => {
             let rules: Vec<Secrets> = object.keys().map(|key| secrets.under(&object, key)).collect();
             let map: Map =
@@ -307,12 +305,15 @@ pub fn format_time(time: Timestamp) -> String {
 /// A Kubernetes quantity (`500m`, `2Gi`, `1e3`) as a number of its base unit.
 pub fn parse_quantity(text: &str) -> Result<f64> {
     let wrong = || {
-        Error::invalid(format!("\"{text}\" is not a quantity")).hint("write a number with a suffix, such as `\"500m\"` or `\"2Gi\"`")
+        Error::invalid(format!("\"{text}\" is not a quantity"))
+            .hint("write a number with a suffix, such as `\"500m\"` or `\"2Gi\"`")
     };
     let split = text
         .char_indices()
         .find(|(index, c)| {
-            c.is_ascii_alphabetic() && !(matches!(c, 'e' | 'E') && text[index + 1..].starts_with(|d: char| d.is_ascii_digit() || d == '-' || d == '+'))
+            c.is_ascii_alphabetic()
+                && !(matches!(c, 'e' | 'E')
+                    && text[index + 1..].starts_with(|d: char| d.is_ascii_digit() || d == '-' || d == '+'))
         })
         .map_or(text.len(), |(index, _)| index);
     let number: f64 = text[..split].parse().map_err(|_| wrong())?;

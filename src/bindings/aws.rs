@@ -58,8 +58,14 @@ static IDENTITY: Binding = session(
     &[Kind::Expired],
 );
 
-static REGION: Binding =
-    session("aws::region", Effect::Pure, "The region that calls go to.", &[], "text such as \"us-west-2\"", &[Kind::Invalid]);
+static REGION: Binding = session(
+    "aws::region",
+    Effect::Pure,
+    "The region that calls go to.",
+    &[],
+    "text such as \"us-west-2\"",
+    &[Kind::Invalid],
+);
 
 static PARTITION: Binding = session(
     "aws::partition",

@@ -16,8 +16,23 @@ const BLOCKS_MAX: usize = 65_536;
 
 const CIDR: Param = Param::new("cidr", Ty::Text, "such as \"10.0.0.0/16\"");
 
-const fn pure(name: &'static str, doc: &'static str, params: &'static [Param], returns: &'static str, run: fn(&Args) -> Result<Value>) -> Binding {
-    Binding { name, effect: Effect::Pure, doc, params, options: &[], returns, raises: &[Kind::Invalid], run: Run::Pure(run) }
+const fn pure(
+    name: &'static str,
+    doc: &'static str,
+    params: &'static [Param],
+    returns: &'static str,
+    run: fn(&Args) -> Result<Value>,
+) -> Binding {
+    Binding {
+        name,
+        effect: Effect::Pure,
+        doc,
+        params,
+        options: &[],
+        returns,
+        raises: &[Kind::Invalid],
+        run: Run::Pure(run),
+    }
 }
 
 fn parse(text: &str) -> Result<IpNet> {
@@ -34,7 +49,11 @@ fn parse(text: &str) -> Result<IpNet> {
 fn prefix_of(args: &Args, block: &IpNet) -> Result<u8> {
     let prefix = args.int("prefix").and_then(|prefix| u8::try_from(prefix).ok());
     prefix.filter(|prefix| (block.prefix_len()..=block.max_prefix_len()).contains(prefix)).ok_or_else(|| {
-        Error::invalid(format!("`prefix` is a number from {} to {} for {block}", block.prefix_len(), block.max_prefix_len()))
+        Error::invalid(format!(
+            "`prefix` is a number from {} to {} for {block}",
+            block.prefix_len(),
+            block.max_prefix_len()
+        ))
     })
 }
 
@@ -111,7 +130,8 @@ cidr::size(\"2600::/32\") //=> error: invalid
         let block = parse(args.text("cidr"))?;
         let bits = u32::from(block.max_prefix_len() - block.prefix_len());
         let size = 1_i64.checked_shl(bits).filter(|_| bits < 63);
-        size.map(|size| json!(size)).ok_or_else(|| Error::invalid(format!("{block} has more addresses than an integer holds")))
+        size.map(|size| json!(size))
+            .ok_or_else(|| Error::invalid(format!("{block} has more addresses than an integer holds")))
     },
 );
 

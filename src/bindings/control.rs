@@ -61,7 +61,11 @@ retry(#{ times: 3, backoff: \"2s\" }, || 42) //=> 42
 retry(#{ times: 2, backoff: \"1ms\", on: \"any\" }, || throw error::failed(\"no\")) //=> error: failed
 ```",
     &[
-        Param::new("options", Ty::Map, "`times` (5), `backoff` (\"2s\", doubled each time), `on` (\"retryable\" or \"any\")"),
+        Param::new(
+            "options",
+            Ty::Map,
+            "`times` (5), `backoff` (\"2s\", doubled each time), `on` (\"retryable\" or \"any\")",
+        ),
         Param::new("body", Ty::Any, "a closure without parameters"),
     ],
     &[],
@@ -98,7 +102,11 @@ wait_until(#{ timeout: \"1s\", every: \"1ms\" }, || 42)     //=> 42
 wait_until(#{ timeout: \"2ms\", every: \"1ms\" }, || false) //=> error: timeout
 ```",
     &[
-        Param::new("options", Ty::Map, "`timeout` (\"30m\"), `every` (\"10s\"), `subject`: what is waited for, in words"),
+        Param::new(
+            "options",
+            Ty::Map,
+            "`timeout` (\"30m\"), `every` (\"10s\"), `subject`: what is waited for, in words",
+        ),
         Param::new("body", Ty::Any, "a closure without parameters"),
     ],
     &[],

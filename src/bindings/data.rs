@@ -16,11 +16,31 @@ pub static ALL: &[&Binding] =
 const TEXT: Param = Param::new("text", Ty::Text, "the text");
 const PATH: Param = Param::new("path", Ty::Text, "a file of the project, relative to its root");
 
-const fn pure(name: &'static str, doc: &'static str, params: &'static [Param], returns: &'static str, run: fn(&Args) -> Result<Value>) -> Binding {
-    Binding { name, effect: Effect::Pure, doc, params, options: &[], returns, raises: &[Kind::Invalid], run: Run::Pure(run) }
+const fn pure(
+    name: &'static str,
+    doc: &'static str,
+    params: &'static [Param],
+    returns: &'static str,
+    run: fn(&Args) -> Result<Value>,
+) -> Binding {
+    Binding {
+        name,
+        effect: Effect::Pure,
+        doc,
+        params,
+        options: &[],
+        returns,
+        raises: &[Kind::Invalid],
+        run: Run::Pure(run),
+    }
 }
 
-const fn load(name: &'static str, doc: &'static str, returns: &'static str, run: for<'a> fn(Call<'a>) -> Future<'a, Result<Answer>>) -> Binding {
+const fn load(
+    name: &'static str,
+    doc: &'static str,
+    returns: &'static str,
+    run: for<'a> fn(Call<'a>) -> Future<'a, Result<Answer>>,
+) -> Binding {
     Binding {
         name,
         effect: Effect::Pure,
@@ -70,7 +90,8 @@ yaml::format(#{ a: 1 }) //=> \"a: 1\\n\"
     "text",
     |args| {
         let text = serde_yaml::to_string(args.get("value").unwrap_or(&Value::Null));
-        text.map(Value::String).map_err(|error| Error::invalid(format!("the value can not be written as YAML: {error}")))
+        text.map(Value::String)
+            .map_err(|error| Error::invalid(format!("the value can not be written as YAML: {error}")))
     },
 );
 
@@ -129,7 +150,8 @@ pub fn parse_yaml_all(text: &str) -> Result<Vec<Value>> {
 fn plain(mut value: serde_yaml::Value) -> Result<Value> {
     value.apply_merge().map_err(broken_yaml)?;
     serde_json::to_value(value).map_err(|error| {
-        Error::invalid(format!("this YAML has no counterpart in JSON: {error}")).hint("keys of maps are texts: quote them")
+        Error::invalid(format!("this YAML has no counterpart in JSON: {error}"))
+            .hint("keys of maps are texts: quote them")
     })
 }
 
@@ -152,7 +174,8 @@ fn loaded(call: Call<'_>, parse: fn(&str) -> Result<Value>) -> Future<'_, Result
 
 /// The text of a file of the project. Nothing outside the project is read, not even over a link.
 fn read(files: &Files, path: &str) -> Result<String> {
-    let root = files.root.as_ref().ok_or_else(|| Error::refused("there is no project here whose files could be read"))?;
+    let root =
+        files.root.as_ref().ok_or_else(|| Error::refused("there is no project here whose files could be read"))?;
     let joined = root.join(path);
     let real = joined.canonicalize().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::not_found("file", path).in_("project", &root.display().to_string()),

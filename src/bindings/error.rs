@@ -56,7 +56,8 @@ fn make(args: &Args, kind: Kind) -> Result<Value> {
     }
     // Where it is thrown is filled in when it is; an empty place here would look like a known one.
     let Value::Object(map) = error.to_json() else { return Err(Error::bug("an error is not a map")) };
-    let map: Map<String, Value> = map.into_iter().filter(|(key, _)| !matches!(key.as_str(), "line" | "column" | "source")).collect();
+    let map: Map<String, Value> =
+        map.into_iter().filter(|(key, _)| !matches!(key.as_str(), "line" | "column" | "source")).collect();
     Ok(Value::Object(map))
 }
 
@@ -102,7 +103,10 @@ let found = \"\";
 try { throw error::not_found(\"no such thing\") } catch (e) { found = e.kind }
 found //=> \"not_found\"
 ```",
-    params: &[Param::new("error", Ty::Any, "what `catch` caught"), Param::new("kind", Ty::Text, "such as \"not_found\"")],
+    params: &[
+        Param::new("error", Ty::Any, "what `catch` caught"),
+        Param::new("kind", Ty::Text, "such as \"not_found\""),
+    ],
     options: &[],
     returns: "boolean",
     raises: &[],

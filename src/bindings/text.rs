@@ -11,14 +11,40 @@ use crate::catalog::{Args, Binding, Effect, Param, Run, Ty};
 use crate::error::{Error, Kind, Result};
 
 /// `text::`, `diff::`, `quantity::` and `url::`.
-pub static ALL: &[&Binding] =
-    &[&BASE64_ENCODE, &BASE64_DECODE, &HASH, &MATCHES, &CAPTURES, &LINES, &INDENT, &DIFF, &QUANTITY, &URL_ENCODE, &URL_DECODE];
+pub static ALL: &[&Binding] = &[
+    &BASE64_ENCODE,
+    &BASE64_DECODE,
+    &HASH,
+    &MATCHES,
+    &CAPTURES,
+    &LINES,
+    &INDENT,
+    &DIFF,
+    &QUANTITY,
+    &URL_ENCODE,
+    &URL_DECODE,
+];
 
 const TEXT: Param = Param::new("text", Ty::Text, "the text");
 const PATTERN: Param = Param::new("pattern", Ty::Text, "a regular expression of Rust's `regex` crate");
 
-const fn pure(name: &'static str, doc: &'static str, params: &'static [Param], returns: &'static str, run: fn(&Args) -> Result<Value>) -> Binding {
-    Binding { name, effect: Effect::Pure, doc, params, options: &[], returns, raises: &[Kind::Invalid], run: Run::Pure(run) }
+const fn pure(
+    name: &'static str,
+    doc: &'static str,
+    params: &'static [Param],
+    returns: &'static str,
+    run: fn(&Args) -> Result<Value>,
+) -> Binding {
+    Binding {
+        name,
+        effect: Effect::Pure,
+        doc,
+        params,
+        options: &[],
+        returns,
+        raises: &[Kind::Invalid],
+        run: Run::Pure(run),
+    }
 }
 
 static BASE64_ENCODE: Binding = pure(
@@ -44,8 +70,12 @@ text::base64_decode(\"?\") //=> error: invalid
     &[TEXT],
     "text",
     |args| {
-        let bytes = STANDARD.decode(args.text("text").trim()).map_err(|error| Error::invalid(format!("not base64: {error}")))?;
-        String::from_utf8(bytes).map(Value::String).map_err(|_| Error::invalid("what the base64 stands for is not UTF-8 text"))
+        let bytes = STANDARD
+            .decode(args.text("text").trim())
+            .map_err(|error| Error::invalid(format!("not base64: {error}")))?;
+        String::from_utf8(bytes)
+            .map(Value::String)
+            .map_err(|_| Error::invalid("what the base64 stands for is not UTF-8 text"))
     },
 );
 
@@ -118,10 +148,14 @@ text::indent(\"a\\nb\", 2) //=> \"  a\\n  b\"
     &[TEXT, Param::new("columns", Ty::Int, "0 to 200")],
     "text",
     |args| {
-        let columns = args.int("columns").and_then(|columns| usize::try_from(columns).ok()).filter(|columns| *columns <= 200);
+        let columns =
+            args.int("columns").and_then(|columns| usize::try_from(columns).ok()).filter(|columns| *columns <= 200);
         let pad = " ".repeat(columns.ok_or_else(|| Error::invalid("`columns` is a number from 0 to 200"))?);
-        let indented: Vec<String> =
-            args.text("text").split('\n').map(|line| if line.is_empty() { String::new() } else { format!("{pad}{line}") }).collect();
+        let indented: Vec<String> = args
+            .text("text")
+            .split('\n')
+            .map(|line| if line.is_empty() { String::new() } else { format!("{pad}{line}") })
+            .collect();
         Ok(json!(indented.join("\n")))
     },
 );

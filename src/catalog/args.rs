@@ -49,7 +49,8 @@ impl Args {
                 .note(binding.signature()));
             }
         }
-        if let Some(missing) = binding.options.iter().find(|option| option.required && !args.contains_key(option.name)) {
+        if let Some(missing) = binding.options.iter().find(|option| option.required && !args.contains_key(option.name))
+        {
             return Err(Error::invalid(format!("`{}` needs the option `{}`", binding.name, missing.name))
                 .note(binding.signature()));
         }

@@ -63,7 +63,8 @@ fn overview(entries: &[&Entry], one_namespace: bool) -> String {
     for entry in entries {
         *namespaces.entry(entry.name.split_once("::").map_or("(plain)", |(namespace, _)| namespace)).or_default() += 1;
     }
-    let mut text = String::from("What scripts can call. `ekskit doc NAMESPACE` lists one, `ekskit doc NAME` explains one.\n\n");
+    let mut text =
+        String::from("What scripts can call. `ekskit doc NAMESPACE` lists one, `ekskit doc NAME` explains one.\n\n");
     for (namespace, number) in namespaces {
         text.push_str(&format!("  {namespace:24} {}\n", count("name", number)));
     }

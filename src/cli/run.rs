@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory};
 
 use super::{Line, SessionFlags, start};
-use crate::engine::{params};
+use crate::engine::params;
 use crate::error::{Error, Exit, Result};
 use crate::sources::Sources;
 use crate::ui::{self, Format, Style};

@@ -79,7 +79,9 @@ fn watch_for_the_end(runtime: &Runtime, cancel: Cancel, timeout: Option<std::tim
         runtime.spawn(async move {
             tokio::time::sleep(limit).await;
             let limit = crate::value::format_duration(limit);
-            cancel.cancel(Error::timeout(format!("the run did not end within {limit}")).hint("give it longer with `--timeout`"));
+            cancel.cancel(
+                Error::timeout(format!("the run did not end within {limit}")).hint("give it longer with `--timeout`"),
+            );
         });
     }
     runtime.spawn(async move {
@@ -96,7 +98,8 @@ fn watch_for_the_end(runtime: &Runtime, cancel: Cancel, timeout: Option<std::tim
 #[cfg(unix)]
 async fn interrupted() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return false;
     };
     tokio::select! {
@@ -135,10 +138,9 @@ fn read_values(path: &Path) -> Result<serde_json::Map<String, Value>> {
     match crate::bindings::data::parse_yaml(&text) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(serde_json::Map::new()),
-        Ok(other) => Err(Error::usage(format!(
-            "`{shown}` is a map of input → value, found {}",
-            crate::value::describe(&other)
-        ))),
+        Ok(other) => {
+            Err(Error::usage(format!("`{shown}` is a map of input → value, found {}", crate::value::describe(&other))))
+        }
         Err(error) => Err(Error::usage(format!("`{shown}`: {error}"))),
     }
 }
@@ -220,4 +222,3 @@ pub fn look_at(source: &str, text: &str) -> Result<Script> {
     let (_runtime, session) = offline()?;
     Interpreter::new(&session, &Sources::default())?.compile(source, text)
 }
-

@@ -86,11 +86,9 @@ pub fn from_call(operation: &Operation, region: Option<&str>, answer: CallError)
         Kind::Denied => Error::new(kind, format!("not allowed to call `{name}`{place}"))
             .note(said)
             .hint(format!("use a role that allows `{}`", action(operation))),
-        Kind::Unavailable if answer.status.is_none() => {
-            Error::new(kind, format!("`{name}`{place} can not be reached")).note(said).hint(
-                "check the network, the proxy (`HTTPS_PROXY`, `NO_PROXY`), the region and any `AWS_ENDPOINT_URL`",
-            )
-        }
+        Kind::Unavailable if answer.status.is_none() => Error::new(kind, format!("`{name}`{place} can not be reached"))
+            .note(said)
+            .hint("check the network, the proxy (`HTTPS_PROXY`, `NO_PROXY`), the region and any `AWS_ENDPOINT_URL`"),
         Kind::Timeout => Error::new(kind, format!("`{name}`{place} did not answer in time")).note(said),
         _ if said.is_empty() => Error::new(kind, format!("`{name}`{place} failed")),
         _ => Error::new(kind, format!("`{name}`{place}: {said}")),

@@ -104,7 +104,9 @@ fn resource_types(operation: &Operation, specification: &Struct) -> Vec<String> 
         "run_instances" => return vec!["instance".to_owned(), "volume".to_owned()],
         _ => {}
     }
-    let Some(Type::Enum(values)) = specification.field("resource_type").map(|field| field.ty) else { return Vec::new() };
+    let Some(Type::Enum(values)) = specification.field("resource_type").map(|field| field.ty) else {
+        return Vec::new();
+    };
     let rest = operation.name.split_once('_').map_or("", |(_, rest)| rest);
     let plain = |text: &str| text.replace(['-', '_'], "");
     values.values.iter().filter(|value| plain(value) == plain(rest)).map(|value| (*value).to_owned()).collect()

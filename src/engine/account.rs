@@ -23,7 +23,9 @@ pub fn register(module: &mut Module, session: &Arc<Session>) {
     });
     register_asking(module, session);
     let own = session.clone();
-    module.set_native_fn("arn", move |context: NativeCallContext, parts: Map| answer(&own, &context, || arn(&own, &parts)));
+    module.set_native_fn("arn", move |context: NativeCallContext, parts: Map| {
+        answer(&own, &context, || arn(&own, &parts))
+    });
     let own = session.clone();
     module.set_native_fn("default_tags", move |context: NativeCallContext, tags: Map| {
         answer(&own, &context, || default_tags(&own, &tags))
@@ -41,13 +43,17 @@ pub fn register(module: &mut Module, session: &Arc<Session>) {
 
 fn register_asking(module: &mut Module, session: &Arc<Session>) {
     let own = session.clone();
-    module.set_native_fn("identity", move |context: NativeCallContext| answer(&own, &context, || identity(&own, "aws::identity")));
+    module.set_native_fn("identity", move |context: NativeCallContext| {
+        answer(&own, &context, || identity(&own, "aws::identity"))
+    });
     let own = session.clone();
     module.set_native_fn("expect", move |context: NativeCallContext, options: Map| {
         answer(&own, &context, || expect(&own, &options))
     });
     let own = session.clone();
-    module.set_native_fn("region", move |context: NativeCallContext| answer(&own, &context, || region(&own).map(Value::from)));
+    module.set_native_fn("region", move |context: NativeCallContext| {
+        answer(&own, &context, || region(&own).map(Value::from))
+    });
     let own = session.clone();
     module.set_native_fn("partition", move |context: NativeCallContext| {
         answer(&own, &context, || region(&own).map(|region| json!(partition_of(&region))))
@@ -81,7 +87,14 @@ fn observed<T>(session: &Session, binding: &str, arguments: Value, work: impl Fn
     let (call, step, start) = (session.next_call(), here::get().step, session.cloud.clock.now());
     let binding = binding.to_owned();
     let effect = Effect::Read;
-    session.events.emit(Event::Intent { call, binding: binding.clone(), effect, arguments, step: step.clone(), at: None });
+    session.events.emit(Event::Intent {
+        call,
+        binding: binding.clone(),
+        effect,
+        arguments,
+        step: step.clone(),
+        at: None,
+    });
     let result = work();
     let error = result.as_ref().err().cloned();
     let took = session.cloud.clock.since(start);
@@ -98,7 +111,8 @@ fn expect(session: &Arc<Session>, options: &Map) -> Result<Value> {
     let options = value::to_json(&options.clone().into(), Show::Hidden)?;
     for key in options.as_object().into_iter().flat_map(|map| map.keys()) {
         if key != "account" {
-            return Err(Error::invalid(format!("unknown option `{key}` for `aws::expect`")).note("the only option is `account`"));
+            return Err(Error::invalid(format!("unknown option `{key}` for `aws::expect`"))
+                .note("the only option is `account`"));
         }
     }
     let wanted = match &options["account"] {
@@ -166,9 +180,10 @@ fn arn(session: &Arc<Session>, parts: &Map) -> Result<Value> {
 fn default_tags(session: &Arc<Session>, tags: &Map) -> Result<Value> {
     let mut added = BTreeMap::new();
     for (key, value) in tags {
-        let text = value.clone().into_string().map_err(|found| {
-            Error::invalid(format!("tag `{key}` is text, found {}", value::describe_type(found)))
-        })?;
+        let text = value
+            .clone()
+            .into_string()
+            .map_err(|found| Error::invalid(format!("tag `{key}` is text, found {}", value::describe_type(found))))?;
         added.insert(key.to_string(), text);
     }
     session.add_default_tags(added);

@@ -22,12 +22,18 @@ pub fn register(engine: &mut Engine) {
             .with("found", json!(actual));
         Err(thrown(&context, error))
     });
-    engine.register_fn("assert", |context: NativeCallContext, fact: bool, why: ImmutableString| {
-        if fact { Ok(()) } else { Err(thrown(&context, Error::failed(why.to_string()))) }
-    });
-    engine.register_fn("assert", |context: NativeCallContext, fact: bool| {
-        if fact { Ok(()) } else { Err(thrown(&context, Error::failed("it is not so"))) }
-    });
+    engine.register_fn(
+        "assert",
+        |context: NativeCallContext, fact: bool, why: ImmutableString| {
+            if fact { Ok(()) } else { Err(thrown(&context, Error::failed(why.to_string()))) }
+        },
+    );
+    engine.register_fn(
+        "assert",
+        |context: NativeCallContext, fact: bool| {
+            if fact { Ok(()) } else { Err(thrown(&context, Error::failed("it is not so"))) }
+        },
+    );
     engine.register_fn("assert_error", |context: NativeCallContext, kind: ImmutableString, body: FnPtr| -> Thrown {
         let raised = match body.call_within_context::<Dynamic>(&context, ()) {
             Ok(found) => Err(format!("it returned {found:?}")),

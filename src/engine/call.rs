@@ -123,11 +123,7 @@ pub fn effect_of(operation: &Operation) -> Effect {
     }
 }
 
-fn prepare_operation<'s>(
-    caller: &'s Caller,
-    operation: &'static Operation,
-    args: &[Dynamic],
-) -> Result<Prepared<'s>> {
+fn prepare_operation<'s>(caller: &'s Caller, operation: &'static Operation, args: &[Dynamic]) -> Result<Prepared<'s>> {
     let session = caller.session;
     let mut input = checked_input(operation, args)?;
     let key = input.clone();
@@ -243,9 +239,9 @@ pub fn binding(
             let secrets = if args.iter().any(value::holds_secret) { Secrets::All } else { Secrets::None };
             Answer::read(value).secret(secrets)
         }),
-        Run::Cloud(_) => caller.host_call(binding.name, binding.effect, || {
-            prepare_binding(caller, binding, handle, args)
-        }),
+        Run::Cloud(_) => {
+            caller.host_call(binding.name, binding.effect, || prepare_binding(caller, binding, handle, args))
+        }
         Run::Control => Err(Error::bug(format!("`{}` is the engine's own", binding.name))),
     };
     answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))

@@ -66,9 +66,9 @@ fn handed_on(caller: &Caller, name: &str, value: Dynamic) -> Thrown {
     match value::to_json(&value, Show::Hidden) {
         Ok(_) => Ok(value),
         Err(error) => {
-            let error = error.note(format!("step `{name}` ends with it")).hint(
-                "end the step with plain data, such as the name of the cluster, and make the handle outside",
-            );
+            let error = error
+                .note(format!("step `{name}` ends with it"))
+                .hint("end the step with plain data, such as the name of the cluster, and make the handle outside");
             Err(caller.throw(error))
         }
     }
@@ -115,7 +115,10 @@ impl RetryOptions {
                     parsed.times = number.as_i64().unwrap_or(1);
                 }
                 ("times", other) => {
-                    return Err(Error::invalid(format!("`times` is a number from 1, found {}", value::describe(other))));
+                    return Err(Error::invalid(format!(
+                        "`times` is a number from 1, found {}",
+                        value::describe(other)
+                    )));
                 }
                 ("backoff", value) => parsed.backoff = value::duration("backoff", value)?,
                 ("on", Value::String(word)) if word == "any" => parsed.any = true,
@@ -242,8 +245,7 @@ pub fn parallel_list(session: &Arc<Session>, context: &NativeCallContext, list: 
 /// `parallel(#{ name: closure }, options)`: results by name.
 pub fn parallel_map(session: &Arc<Session>, context: &NativeCallContext, map: Map, options: &Map) -> Thrown {
     let caller = Caller::of(session, context);
-    let branches: Result<Vec<Branch>> =
-        map.into_iter().map(|(name, item)| branch(name.to_string(), item)).collect();
+    let branches: Result<Vec<Branch>> = map.into_iter().map(|(name, item)| branch(name.to_string(), item)).collect();
     let branches = branches.map_err(|error| caller.throw(error))?;
     let results = run_branches(&caller, context, branches, options)?;
     Ok(Dynamic::from_map(results.into_iter().map(|(name, value)| (name.into(), value)).collect()))
@@ -296,7 +298,8 @@ fn run_branches(
         Ok(())
     })
     .map_err(|error| caller.throw(error))?;
-    let results = slots.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    let results =
+        slots.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
     gather(caller, results.collect())
 }
 
@@ -329,7 +332,9 @@ fn gather(caller: &Caller, results: Vec<BranchResult>) -> Thrown<Vec<(String, Dy
         match result {
             Ok(value) => values.push((label, value)),
             // Cancellation is not a branch's own: it ends the run as it is.
-            Err(failure) if matches!(failure.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) => return Err(failure),
+            Err(failure) if matches!(failure.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) => {
+                return Err(failure);
+            }
             Err(failure) => failures.push((label, branch_error(caller.session, &failure))),
         }
     }

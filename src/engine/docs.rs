@@ -28,7 +28,8 @@ pub fn stdlib(engine: &Engine) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for module in import::embedded_names() {
         let text = import::embedded(module).unwrap_or_default();
-        let ast = engine.compile(text).map_err(|error| Error::bug(format!("stdlib `{module}` does not compile: {error}")))?;
+        let ast =
+            engine.compile(text).map_err(|error| Error::bug(format!("stdlib `{module}` does not compile: {error}")))?;
         collect(module, &ast, &mut calls);
         for function in ast.iter_functions() {
             if function.access == FnAccess::Public && !function.name.starts_with("anon$") {
@@ -50,7 +51,13 @@ fn entry(module: &str, function: &rhai::ScriptFnMetadata) -> Entry {
         .comments
         .iter()
         .flat_map(|comment| comment.lines())
-        .map(|line| line.trim_start().trim_start_matches("///").strip_prefix(' ').unwrap_or(line.trim_start_matches("///")).to_owned())
+        .map(|line| {
+            line.trim_start()
+                .trim_start_matches("///")
+                .strip_prefix(' ')
+                .unwrap_or(line.trim_start_matches("///"))
+                .to_owned()
+        })
         .collect();
     let text = comments.join("\n");
     let (summary, doc) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
@@ -111,10 +118,9 @@ fn called(module: &str, node: &ASTNode, aliases: &BTreeMap<String, String>) -> V
         }
         // Methods of a cluster handle are the `kube::` functions.
         ASTNode::Expr(Expr::MethodCall(call, _)) => one("kube", &call.name),
-        ASTNode::Expr(Expr::DynamicConstant(value, _)) => value
-            .clone()
-            .try_cast::<rhai::FnPtr>()
-            .map_or_else(Vec::new, |pointer| one(module, pointer.fn_name())),
+        ASTNode::Expr(Expr::DynamicConstant(value, _)) => {
+            value.clone().try_cast::<rhai::FnPtr>().map_or_else(Vec::new, |pointer| one(module, pointer.fn_name()))
+        }
         _ => Vec::new(),
     }
 }

@@ -113,22 +113,25 @@ fn script_error(names: &Names, root: &EvalAltResult) -> Error {
         E::ErrorVariableNotFound(name, _) => Error::invalid(format!("variable `{name}` does not exist"))
             .hint("script functions see only their parameters: hand the value in"),
         E::ErrorFunctionNotFound(signature, _) => names.unknown_function(signature),
-        E::ErrorModuleNotFound(name, _) => Error::invalid(format!("module `{name}` does not exist"))
-            .maybe_hint(names.import_hint(name)),
+        E::ErrorModuleNotFound(name, _) => {
+            Error::invalid(format!("module `{name}` does not exist")).maybe_hint(names.import_hint(name))
+        }
         E::ErrorPropertyNotFound(name, _) => Error::invalid(format!("the map has no key `{name}`"))
             .hint(format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`")),
         E::ErrorIndexNotFound(index, _) => Error::invalid(format!("there is nothing at index `{index}`")),
-        E::ErrorArrayBounds(length, index, _) => {
-            Error::invalid(format!("the list has {}, so there is none at index {index}", crate::error::count("element", *length)))
-        }
-        E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => {
-            Error::invalid(format!("{} is wanted here, found {}", value::describe_type(wanted), value::describe_type(found)))
-        }
+        E::ErrorArrayBounds(length, index, _) => Error::invalid(format!(
+            "the list has {}, so there is none at index {index}",
+            crate::error::count("element", *length)
+        )),
+        E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => Error::invalid(
+            format!("{} is wanted here, found {}", value::describe_type(wanted), value::describe_type(found)),
+        ),
         E::ErrorArithmetic(text, _) => Error::invalid(lower(text)),
         E::ErrorDataRace(name, _) => Error::invalid(format!("`{name}` is used by two branches at once"))
             .hint("let each branch return its value and combine the results"),
-        E::ErrorTooManyOperations(_) => Error::failed("the script computes for too long without a call")
-            .hint("look for a loop that never ends"),
+        E::ErrorTooManyOperations(_) => {
+            Error::failed("the script computes for too long without a call").hint("look for a loop that never ends")
+        }
         E::ErrorStackOverflow(_) => Error::failed("functions call each other too deeply")
             .hint("look for a function that calls itself without an end"),
         E::ErrorDataTooLarge(what, _) => Error::failed(format!("too large: {}", lower(what))),
@@ -154,13 +157,10 @@ pub fn parse_error(kind: &ParseErrorType) -> Error {
     match kind {
         P::VariableUndefined(name) => Error::invalid(format!("variable `{name}` does not exist"))
             .hint("a name is known from its `let` on, and script functions see only their parameters"),
-        P::ModuleUndefined(name) => {
-            Error::invalid(format!("module `{name}` is not imported")).hint(format!("write `import \"{name}\" as {name};` at the top"))
-        }
+        P::ModuleUndefined(name) => Error::invalid(format!("module `{name}` is not imported"))
+            .hint(format!("write `import \"{name}\" as {name};` at the top")),
         P::Reserved(word) => reserved(word),
-        P::BadInput(LexError::ImproperSymbol(symbol, _)) => {
-            Error::invalid(format!("`{symbol}` does not belong here"))
-        }
+        P::BadInput(LexError::ImproperSymbol(symbol, _)) => Error::invalid(format!("`{symbol}` does not belong here")),
         P::BadInput(LexError::UnterminatedString) => Error::invalid("a text is not closed"),
         P::MissingToken(token, what) => Error::invalid(format!("`{token}` is missing {what}")),
         P::MissingSymbol(what) => Error::invalid(lower(what)),

@@ -68,8 +68,8 @@ impl Imports {
             .map_err(|failure| self.in_module(&found.source, failure))?;
         ast.set_source(found.source.clone());
         look::over(&ast, &found.source).map_err(thrown)?;
-        let mut module =
-            Module::eval_ast_as_new(Scope::new(), &ast, engine).map_err(|failure| self.in_module(&found.source, failure))?;
+        let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
+            .map_err(|failure| self.in_module(&found.source, failure))?;
         module.set_id(found.source.clone());
         let module: Shared<Module> = module.into();
         self.lock().insert(found.source, module.clone());
@@ -90,7 +90,9 @@ impl Imports {
 
     fn find(&self, source: Option<&str>, name: &str) -> Result<Found> {
         if name.is_empty() || Path::new(name).is_absolute() || name.contains('\\') {
-            return Err(Error::invalid(format!("module `{name}` can not be imported: a module is named relative to the script")));
+            return Err(Error::invalid(format!(
+                "module `{name}` can not be imported: a module is named relative to the script"
+            )));
         }
         let project = &self.session.project;
         let importer = source.filter(|source| !source.is_empty() && !source.starts_with(EMBEDDED));
@@ -141,7 +143,10 @@ impl Imports {
 fn unknown_module(name: &str) -> Error {
     let names: Vec<&str> = embedded_names().collect();
     Error::invalid(format!("module `{name}` does not exist"))
-        .note(format!("looked beside the script, in the project's `stdlib/`, and among the built-in {}", crate::error::list_and(&names)))
+        .note(format!(
+            "looked beside the script, in the project's `stdlib/`, and among the built-in {}",
+            crate::error::list_and(&names)
+        ))
         .maybe_hint(crate::error::did_you_mean(name, names.iter().copied()))
 }
 

@@ -14,8 +14,23 @@ use crate::error::{Error, Result};
 
 /// Methods of lists, maps and texts that change what they are called on.
 const CHANGERS: [&str; 17] = [
-    "push", "append", "insert", "pop", "shift", "remove", "clear", "set", "mixin", "truncate", "chop", "splice",
-    "reverse", "sort", "drain", "retain", "fill_with",
+    "push",
+    "append",
+    "insert",
+    "pop",
+    "shift",
+    "remove",
+    "clear",
+    "set",
+    "mixin",
+    "truncate",
+    "chop",
+    "splice",
+    "reverse",
+    "sort",
+    "drain",
+    "retain",
+    "fill_with",
 ];
 
 /// Looks over a compiled script.
@@ -227,7 +242,8 @@ fn leaves(path: &[ASTNode]) -> Option<(&'static str, Position)> {
             Some(("return", *position))
         }
         ASTNode::Stmt(Stmt::BreakLoop(_, flags, position)) => {
-            let inside = path.iter().any(|node| matches!(node, ASTNode::Stmt(Stmt::While(..) | Stmt::Do(..) | Stmt::For(..))));
+            let inside =
+                path.iter().any(|node| matches!(node, ASTNode::Stmt(Stmt::While(..) | Stmt::Do(..) | Stmt::For(..))));
             let word = if flags.intersects(rhai::ASTFlags::BREAK) { "break" } else { "continue" };
             (!inside).then_some((word, *position))
         }

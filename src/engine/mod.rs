@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rhai::{
-    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext, OptimizationLevel,
-    RhaiFunc, Scope,
+    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext,
+    OptimizationLevel, RhaiFunc, Scope,
 };
 use serde_json::Value;
 

@@ -48,12 +48,17 @@ impl Names {
             let near = self.bindings.iter().filter(|binding| binding.namespace() == namespace);
             let near: Vec<&str> = near.map(|binding| binding.short_name()).collect();
             let hint = did_you_mean(name, near.iter().copied());
-            return Error::invalid(format!("function `{namespace}::{name}` does not exist for {}", count("argument", found)))
-                .maybe_hint(hint.or_else(|| Some("`ekskit doc` lists what can be called".to_owned())));
+            return Error::invalid(format!(
+                "function `{namespace}::{name}` does not exist for {}",
+                count("argument", found)
+            ))
+            .maybe_hint(hint.or_else(|| Some("`ekskit doc` lists what can be called".to_owned())));
         };
         if service.operation(name).is_some() {
             return Error::invalid(format!("`{namespace}::{name}` takes one map, found {}", count("argument", found)))
-                .hint(format!("write `{namespace}::{name}(#{{ … }})`; `ekskit doc {namespace}::{name}` lists its fields"));
+                .hint(format!(
+                    "write `{namespace}::{name}(#{{ … }})`; `ekskit doc {namespace}::{name}` lists its fields"
+                ));
         }
         let waiters: Vec<String> = service.waiters.iter().map(|waiter| format!("wait_until_{}", waiter.name)).collect();
         let names = service.operations.iter().map(|operation| operation.name).chain(waiters.iter().map(String::as_str));

@@ -103,7 +103,9 @@ fn params_argument(statement: &Stmt) -> Option<&Expr> {
 
 fn input(name: String, spec: Value) -> Result<Input> {
     let Value::Object(spec) = spec else {
-        return Err(Error::invalid(format!("input `{name}` of `params` is described by a map such as `#{{ type: \"string\", help: \"…\", value: \"\" }}`")));
+        return Err(Error::invalid(format!(
+            "input `{name}` of `params` is described by a map such as `#{{ type: \"string\", help: \"…\", value: \"\" }}`"
+        )));
     };
     for key in spec.keys() {
         let known = ["type", "help", "value", "one_of"];
@@ -143,8 +145,12 @@ fn check(input: &Input, value: &Value) -> Result<()> {
             (InputType::Duration, _) => Some("write a number with its unit, such as `30m`".to_owned()),
             _ => None,
         };
-        return Err(Error::usage(format!("input `{name}` is of type {}, found {}", input.ty.name(), value::describe(value)))
-            .maybe_hint(quote));
+        return Err(Error::usage(format!(
+            "input `{name}` is of type {}, found {}",
+            input.ty.name(),
+            value::describe(value)
+        ))
+        .maybe_hint(quote));
     }
     if !input.one_of.is_empty() && !input.one_of.contains(value) {
         let words: Vec<String> = input.one_of.iter().map(plain).collect();
@@ -212,20 +218,22 @@ fn known<'i>(inputs: &'i [Input], name: &str) -> Result<&'i Input> {
 
 /// A text of the command line, by the type of the input.
 fn parse(input: &Input, text: &str) -> Result<Value> {
-    let wrong = || {
-        Error::usage(format!("input `{}` is of type {}, found the text \"{text}\"", input.name, input.ty.name()))
-    };
+    let wrong =
+        || Error::usage(format!("input `{}` is of type {}, found the text \"{text}\"", input.name, input.ty.name()));
     match input.ty {
         InputType::Text | InputType::Duration => Ok(json!(text)),
         InputType::Int => text.parse::<i64>().map(|number| json!(number)).map_err(|_| wrong()),
         InputType::Float => text.parse::<f64>().map(|number| json!(number)).map_err(|_| wrong()),
-        InputType::Bool => text.parse::<bool>().map(|flag| json!(flag)).map_err(|_| wrong().hint("write `true` or `false`")),
+        InputType::Bool => {
+            text.parse::<bool>().map(|flag| json!(flag)).map_err(|_| wrong().hint("write `true` or `false`"))
+        }
         InputType::List if text.trim().is_empty() => Ok(json!([])),
         InputType::List if !text.trim_start().starts_with('[') => {
             Ok(text.split(',').map(|item| Value::from(item.trim())).collect())
         }
-        InputType::List | InputType::Map => serde_yaml::from_str(text)
-            .map_err(|_| wrong().hint("write YAML, such as `[a, b]` or `{key: value}`")),
+        InputType::List | InputType::Map => {
+            serde_yaml::from_str(text).map_err(|_| wrong().hint("write YAML, such as `[a, b]` or `{key: value}`"))
+        }
     }
 }
 
@@ -265,7 +273,10 @@ mod tests {
     }
 
     fn set(pairs: &[(&str, &str)]) -> Given {
-        Given { sets: pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(), ..Given::default() }
+        Given {
+            sets: pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            ..Given::default()
+        }
     }
 
     #[test]
@@ -283,7 +294,11 @@ mod tests {
         for (pairs, message, hint) in [
             (vec![("nam", "x")], "the script has no input `nam`", Some("did you mean `name`?")),
             (vec![("name", "x"), ("zones", "many")], "input `zones` is of type int, found the text \"many\"", None),
-            (vec![("name", "x"), ("auth", "aws-auht")], "input `auth` can not be the text \"aws-auht\"", Some("did you mean `aws-auth`?")),
+            (
+                vec![("name", "x"), ("auth", "aws-auht")],
+                "input `auth` can not be the text \"aws-auht\"",
+                Some("did you mean `aws-auth`?"),
+            ),
             (vec![], "input `name` must be given", Some("add `--set name=…`")),
         ] {
             let error = resolve(&inputs(), &set(&pairs)).unwrap_err();

@@ -251,10 +251,8 @@ fn reachable(operations: &'static [Operation]) -> BTreeMap<&'static str, &'stati
     while let Some(ty) = todo.pop() {
         match ty {
             Type::List(item) | Type::Map(item) => todo.push(*item),
-            Type::Struct(shape) | Type::Events(shape) => {
-                if found.insert(shape.name, shape).is_none() {
-                    todo.extend(fields(shape));
-                }
+            Type::Struct(shape) | Type::Events(shape) if found.insert(shape.name, shape).is_none() => {
+                todo.extend(fields(shape));
             }
             _ => {}
         }

@@ -11,7 +11,11 @@ use serde_json::Value;
 /// The program with an environment in which no credentials and no network of this machine are found.
 fn ekskit(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ekskit"));
-    command.current_dir(folder).env_clear().env("HOME", folder).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("HOME", folder)
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_REGION", "us-west-2").stdin(Stdio::null());
     command
 }
@@ -50,7 +54,11 @@ fn serve(mut stream: TcpStream, seen: &std::sync::mpsc::Sender<String>) {
         text.push_str(&String::from_utf8_lossy(&buffer[..length]));
         if text.contains("GetCallerIdentity") {
             let body = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/ana</Arn><UserId>AIDA</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
             text.clear();
         } else if text.contains("\r\n\r\n") {
             let _ = seen.send(text.lines().next().unwrap_or_default().to_owned());
@@ -65,7 +73,11 @@ fn interrupt(child: &Child) {
 #[test]
 fn exit_codes_tell_what_happened() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("inputs.rhai"), "let cfg = params(#{ name: #{ type: \"string\", help: \"cluster name\" } }); cfg.name").unwrap();
+    std::fs::write(
+        folder.path().join("inputs.rhai"),
+        "let cfg = params(#{ name: #{ type: \"string\", help: \"cluster name\" } }); cfg.name",
+    )
+    .unwrap();
     for (arguments, code) in [
         (vec!["eval", "1 + 1"], 0),
         (vec!["eval", "throw \"no\""], 1),
@@ -96,7 +108,8 @@ fn results_go_to_standard_output_and_everything_else_does_not() {
     assert_eq!(document["steps"][0]["path"], "s");
     assert_eq!(document["changed"], 0);
     assert!(stderr.contains("hello"), "{stderr}");
-    let (code, stdout, _) = run(ekskit(folder.path()).args(["eval", "throw error::conflict(\"taken\")", "--output", "json"]));
+    let (code, stdout, _) =
+        run(ekskit(folder.path()).args(["eval", "throw error::conflict(\"taken\")", "--output", "json"]));
     let document: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, document["error"]["kind"].as_str()), (1, Some("conflict")));
 }
@@ -118,7 +131,10 @@ fn without_credentials_or_an_answer_the_error_tells_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let (code, _, stderr) = run(ekskit(folder.path()).args(["eval", "eks::list_clusters()"]));
     assert_eq!(code, 1);
-    assert!(stderr.contains("no credentials for `eks::list_clusters` in us-west-2") && stderr.contains("aws sso login"), "{stderr}");
+    assert!(
+        stderr.contains("no credentials for `eks::list_clusters` in us-west-2") && stderr.contains("aws sso login"),
+        "{stderr}"
+    );
     let (code, _, stderr) = run(ekskit(folder.path()).env_remove("AWS_REGION").args(["eval", "eks::list_clusters()"]));
     assert_eq!(code, 1);
     assert!(stderr.contains("no AWS region is set") && stderr.contains("--region us-west-2"), "{stderr}");
@@ -139,7 +155,8 @@ fn ctrl_c_ends_a_read_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (port, heard) = silent_server();
     let mut command = with_stub(folder.path(), port);
-    let child = command.args(["eval", "eks::list_clusters()"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let child =
+        command.args(["eval", "eks::list_clusters()"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     heard.recv_timeout(Duration::from_secs(20)).unwrap();
     let start = Instant::now();
     interrupt(&child);

@@ -50,7 +50,9 @@ fn check(name: &str, example: &Example) {
 #[test]
 fn examples_of_pure_bindings_hold() {
     let mut count = 0;
-    for binding in bindings::all().filter(|binding| binding.effect == Effect::Pure && !binding.doc.contains("kube::cluster")) {
+    for binding in
+        bindings::all().filter(|binding| binding.effect == Effect::Pure && !binding.doc.contains("kube::cluster"))
+    {
         for block in blocks(binding.doc) {
             let found = examples(&block);
             if found.is_empty() {
@@ -69,7 +71,12 @@ fn examples_of_pure_bindings_hold() {
 #[test]
 fn every_binding_has_a_summary_and_its_name_in_its_namespace() {
     for binding in bindings::all() {
-        assert!(binding.summary().ends_with('.') || binding.summary().ends_with('`'), "{}: {}", binding.name, binding.summary());
+        assert!(
+            binding.summary().ends_with('.') || binding.summary().ends_with('`'),
+            "{}: {}",
+            binding.name,
+            binding.summary()
+        );
         for param in binding.params.iter().chain(binding.options) {
             assert!(!param.doc.is_empty(), "{}: `{}` has no doc", binding.name, param.name);
         }
@@ -108,8 +115,12 @@ fn every_script_that_we_show_compiles() {
             let name = path.display().to_string();
             match path.extension().and_then(|extension| extension.to_str()) {
                 Some("rhai") => {
-                    let docs: Vec<String> = text.lines().filter_map(|line| line.trim_start().strip_prefix("/// ").map(str::to_owned)).collect();
-                    scripts.extend(blocks(&docs.join("\n")).into_iter().map(|block| (format!("docs in {name}"), block)));
+                    let docs: Vec<String> = text
+                        .lines()
+                        .filter_map(|line| line.trim_start().strip_prefix("/// ").map(str::to_owned))
+                        .collect();
+                    scripts
+                        .extend(blocks(&docs.join("\n")).into_iter().map(|block| (format!("docs in {name}"), block)));
                     scripts.push((name, text));
                 }
                 Some("md") => scripts.extend(blocks(&text).into_iter().map(|block| (name.clone(), block))),
@@ -121,7 +132,12 @@ fn every_script_that_we_show_compiles() {
     scripts.extend(blocks(&readme).into_iter().map(|block| ("README.md".to_owned(), block)));
     for (name, text) in &scripts {
         // What an example shows stands behind `//=>`; each is a statement of its own.
-        let text: String = text.lines().map(|line| line.split_once("//=>").map_or(format!("{line}\n"), |(code, _)| format!("{};\n", code.trim_end()))).collect();
+        let text: String = text
+            .lines()
+            .map(|line| {
+                line.split_once("//=>").map_or(format!("{line}\n"), |(code, _)| format!("{};\n", code.trim_end()))
+            })
+            .collect();
         let seen = Stage::default().project(root).compiles(&text);
         assert!(seen.result.is_ok(), "{name}:\n{text}\n{}", seen.rendered());
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use aws_dynamic::{CallError, Operation};
 use ekskit::bindings::kube as bindings;
 use ekskit::catalog::{Answer, Args, Call, Files, Run, find};
-use ekskit::cloud::retry;
 use ekskit::cloud::kube::{Connection, Server};
+use ekskit::cloud::retry;
 use ekskit::cloud::{Aws, Clock, Cloud, Endpoint, Future, Kube, Target};
 use ekskit::error::{Error, Kind, Result};
 use ekskit::value::Secret;
@@ -100,7 +100,8 @@ async fn call(cluster: Arc<Connection>, name: &str, args: Value, live: bool) -> 
         Run::Pure(run) => run(&args).map(Answer::read),
         Run::Cloud(run) => {
             let cloud = cloud(live);
-            let call = Call { watch: &retry::quietly(),
+            let call = Call {
+                watch: &retry::quietly(),
                 args,
                 cloud: &cloud,
                 target: &Target::default(),
@@ -783,7 +784,8 @@ async fn without_a_cluster_a_call_says_how_to_get_one() {
     let Run::Cloud(run) = binding.run else { panic!("a cloud binding") };
     let cloud = cloud(true);
     let args = Args::check(binding, vec![json!("pods"), json!("a")]).unwrap();
-    let call = Call { watch: &retry::quietly(),
+    let call = Call {
+        watch: &retry::quietly(),
         args,
         cloud: &cloud,
         target: &Target::default(),

@@ -203,8 +203,11 @@ fn limits_json(limits: &Limits) -> Value {
 #[test]
 fn the_plan_rests_where_the_address_manager_rests() {
     let types = instance_types();
-    let cases: Vec<(&Limits, Knobs)> =
-        types.iter().enumerate().flat_map(|(turn, limits)| variants(limits, turn).into_iter().map(move |knobs| (limits, knobs))).collect();
+    let cases: Vec<(&Limits, Knobs)> = types
+        .iter()
+        .enumerate()
+        .flat_map(|(turn, limits)| variants(limits, turn).into_iter().map(move |knobs| (limits, knobs)))
+        .collect();
     let folder = tempfile::tempdir().unwrap();
     let asked: Value = cases.iter().map(|(limits, knobs)| json!([limits_json(limits), options(*knobs)])).collect();
     std::fs::write(folder.path().join("cases.json"), asked.to_string()).unwrap();
@@ -212,9 +215,11 @@ fn the_plan_rests_where_the_address_manager_rests() {
     let seen = Stage::default().project(folder.path()).run(script);
     for ((limits, knobs), plan) in cases.iter().zip(seen.value().as_array().unwrap()) {
         let pool = simulate(limits, *knobs);
-        let held: Vec<usize> = if knobs.custom { pool.held.clone() } else { pool.held.iter().copied().filter(|held| *held > 0).collect() };
+        let held: Vec<usize> =
+            if knobs.custom { pool.held.clone() } else { pool.held.iter().copied().filter(|held| *held > 0).collect() };
         let held = if held.is_empty() { vec![0] } else { held };
-        let found = json!([plan["per_eni"], plan["enis"], plan["secondary_ips"], plan["unused"], plan["vpc_ips_total"]]);
+        let found =
+            json!([plan["per_eni"], plan["enis"], plan["secondary_ips"], plan["unused"], plan["vpc_ips_total"]]);
         let vpc_ips = pool.total() + held.len();
         let wanted = json!([held, held.len(), pool.total(), pool.total() - pool.assigned, 3 * vpc_ips]);
         assert_eq!(found, wanted, "{} with {}", limits.name, options(*knobs));

@@ -39,7 +39,11 @@ fn mistakes_of_a_script_tell_what_to_do() {
         ("eks::list_cluster()", "operation `eks::list_cluster` does not exist", "did you mean `list_clusters`?"),
         ("kube::get(\"pods\")", "`kube::get` takes 2 arguments and options, found 1 argument", ""),
         ("clock::sleep(10)", "`time` needs a unit", "write `\"10s\"` or `\"10m\"`"),
-        ("sleep(1)", "`sleep` is not available: it would not follow the session's clock", "write `clock::sleep(\"10s\")`"),
+        (
+            "sleep(1)",
+            "`sleep` is not available: it would not follow the session's clock",
+            "write `clock::sleep(\"10s\")`",
+        ),
         ("let x = 1; let y = x + z;", "variable `z` does not exist", "a name is known from its `let` on"),
         ("import \"vcp\" as vpc;", "module `vcp` does not exist", "did you mean `vpc`?"),
         ("import \"../secrets\" as s;", "module `../secrets` does not exist", ""),
@@ -61,9 +65,18 @@ fn mistakes_of_a_script_tell_what_to_do() {
 #[test]
 fn what_a_step_may_not_do_is_refused_before_anything_runs() {
     for (script, message) in [
-        ("let a = 1; print(1); step \"x\" { a = 2; 3 }", "a step can not change `a`, which belongs to the script around it"),
-        ("let a = [1]; step \"x\" { a.push(2); 3 }", "a step can not change `a`, which belongs to the script around it"),
-        ("let a = 1; step \"x\" { let f = || a = 2; 3 }", "a step can not change `a`, which belongs to the script around it"),
+        (
+            "let a = 1; print(1); step \"x\" { a = 2; 3 }",
+            "a step can not change `a`, which belongs to the script around it",
+        ),
+        (
+            "let a = [1]; step \"x\" { a.push(2); 3 }",
+            "a step can not change `a`, which belongs to the script around it",
+        ),
+        (
+            "let a = 1; step \"x\" { let f = || a = 2; 3 }",
+            "a step can not change `a`, which belongs to the script around it",
+        ),
         ("fn f() { step \"x\" { return 1; } } f()", "`return` can not leave a step"),
         ("for i in 0..3 { step \"x\" { break; } }", "`break` can not leave a step"),
         ("for i in 0..3 { step \"x\" { continue; } }", "`continue` can not leave a step"),
@@ -91,8 +104,14 @@ fn a_step_hands_on_only_plain_data() {
 fn step_paths_carry_branch_and_occurrence() {
     let script = "step \"a\" { parallel(#{ x: || step \"b\" { 1 }, y: || step \"b\" { 2 } }) } step \"a\" { 1 }";
     let seen = Stage::default().run(script);
-    let mut paths: Vec<&str> =
-        seen.events.iter().filter_map(|event| match event { Event::StepStarted { path } => Some(path.as_str()), _ => None }).collect();
+    let mut paths: Vec<&str> = seen
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::StepStarted { path } => Some(path.as_str()),
+            _ => None,
+        })
+        .collect();
     paths.sort_unstable();
     assert_eq!(paths, ["a", "a #2", "a / [x] / b", "a / [y] / b"]);
 }
@@ -201,18 +220,23 @@ fn a_create_with_a_token_is_sent_again_with_the_same_token() {
 
 #[test]
 fn default_tags_reach_every_create() {
-    let seen = Stage::aws(|_, _| Ok(json!({})))
-        .run(r#"
+    let seen = Stage::aws(|_, _| Ok(json!({}))).run(
+        r#"
             aws::default_tags(#{ owner: "core" });
             ec2::create_subnet(#{ vpc_id: "v", cidr_block: "10.0.0.0/24" });
             iam::create_role(#{ role_name: "r", assume_role_policy_document: "{}" });
             eks::create_nodegroup(#{ cluster_name: "c", nodegroup_name: "n", node_role: "r", subnets: [] });
             ec2::create_launch_template(#{ launch_template_name: "t", launch_template_data: #{} });
             ec2::create_tags(#{ resources: ["i"], tags: #{ a: "b" } });
-        "#);
+        "#,
+    );
     seen.value();
     let input = |index: usize| seen.calls[index].1.to_string();
-    assert!(input(0).contains(r#"{"key":"owner","value":"core"}"#) && input(0).contains(r#""resource_type":"subnet""#), "{}", input(0));
+    assert!(
+        input(0).contains(r#"{"key":"owner","value":"core"}"#) && input(0).contains(r#""resource_type":"subnet""#),
+        "{}",
+        input(0)
+    );
     assert!(input(1).contains(r#"{"key":"owner","value":"core"}"#), "{}", input(1));
     assert_eq!(seen.calls[2].1["tags"]["owner"], "core");
     for kind in ["launch-template", "instance", "volume"] {
@@ -282,10 +306,7 @@ fn all_branches_finish_and_every_error_is_kept() {
         "let found = #{}; try { parallel(#{ a: || throw error::not_found(\"a is gone\"), b: || 2, c: || throw error::conflict(\"c is taken\") }) }
          catch (e) { found = #{ kind: e.kind, kinds: e.errors.map(|x| x.kind), branches: e.errors.map(|x| x.branch) } } found",
     );
-    assert_eq!(
-        seen.value(),
-        &json!({ "kind": "failed", "kinds": ["not_found", "conflict"], "branches": ["a", "c"] })
-    );
+    assert_eq!(seen.value(), &json!({ "kind": "failed", "kinds": ["not_found", "conflict"], "branches": ["a", "c"] }));
 }
 
 #[test]
@@ -329,10 +350,16 @@ fn modules_come_from_the_project_first_and_circles_are_named() {
     let run = |script: &str| Stage::default().project(folder.path()).run(script);
     let seen = run("import \"words\" as words; words::mine()");
     assert_eq!(seen.value(), &json!(42));
-    let said = seen.events.iter().any(|event| matches!(event, Event::Message { text, .. } if text.contains("differs from the built-in")));
+    let said = seen
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::Message { text, .. } if text.contains("differs from the built-in")));
     assert!(said, "the run does not say that a module is overridden");
     let error = run("import \"a\" as a; a::f()");
-    assert_eq!(error.error().to_string(), "modules import each other in a circle: stdlib/a.rhai → stdlib/b.rhai → stdlib/a.rhai");
+    assert_eq!(
+        error.error().to_string(),
+        "modules import each other in a circle: stdlib/a.rhai → stdlib/b.rhai → stdlib/a.rhai"
+    );
 }
 
 #[test]

@@ -150,7 +150,8 @@ impl Stage {
     /// Compiles without running. Modules that a block of documentation takes for granted are imported for it.
     pub fn compiles(self, text: &str) -> Seen {
         let names = ekskit::engine::import::embedded_names();
-        let imports = names.filter(|name| text.contains(&format!("{name}::")) && !text.contains(&format!("import \"{name}\"")));
+        let imports =
+            names.filter(|name| text.contains(&format!("{name}::")) && !text.contains(&format!("import \"{name}\"")));
         let imports: String = imports.map(|name| format!("import \"{name}\" as {name};")).collect();
         let text = if text.starts_with("//!") { text.to_owned() } else { format!("{imports} {text}") };
         self.perform("block", &text, |_, _| Ok(Value::Null))
@@ -167,7 +168,8 @@ impl Stage {
         let sources = Sources::default();
         let asked = Arc::new(Asked { refuse: self.refuse, ..Asked::default() });
         let clock = Arc::new(StageClock::default());
-        let aws = Arc::new(StageAws { answers: self.answers, hangs: self.hangs, live: self.live, calls: Mutex::default() });
+        let aws =
+            Arc::new(StageAws { answers: self.answers, hangs: self.hangs, live: self.live, calls: Mutex::default() });
         let session = Session::new(Setup {
             cloud: Cloud { aws: aws.clone(), kube: Arc::new(NoKube), clock: clock.clone() },
             mode: self.mode,

@@ -66,7 +66,8 @@ fn modules_use_only_what_stands_below_them() {
         let rank = layers.get(&module).unwrap_or_else(|| panic!("`{module}` is missing in the table of src/lib.rs"));
         for (number, line) in code(&path) {
             for used in line.split("crate::").skip(1) {
-                let used: String = used.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+                let used: String =
+                    used.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
                 let fine = used == module || layers.get(&used).is_some_and(|used| used < rank);
                 if !fine {
                     wrong.push(format!("{}:{number}: `{module}` uses `{used}`", shown(&path)));
@@ -142,7 +143,12 @@ fn every_stdlib_module_says_what_it_is_for_and_has_its_tests() {
         let lines: Vec<&str> = text.lines().collect();
         for (index, line) in lines.iter().enumerate() {
             let documented = index > 0 && lines[index - 1].starts_with("///");
-            assert!(!line.starts_with("fn ") || documented, "{}:{}: a public function without `///`", shown(&path), index + 1);
+            assert!(
+                !line.starts_with("fn ") || documented,
+                "{}:{}: a public function without `///`",
+                shown(&path),
+                index + 1
+            );
         }
         let mirror = root().join("tests/stdlib").join(path.file_name().unwrap());
         assert!(mirror.is_file(), "{} has no {}", shown(&path), shown(&mirror));

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{Aim, KIND, NAME, NAMESPACE, TIMEOUT};
 use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
 use crate::cloud::Clock;
-use crate::cloud::retry::Watch;
 use crate::cloud::kube::{Selection, absent};
+use crate::cloud::retry::Watch;
 use crate::error::{Error, Kind, Result, list_or};
 use crate::value::format_duration;
 

@@ -56,7 +56,9 @@ impl LiveAws {
             loader = loader.region(Region::new(region.clone()));
         }
         let mut config = loader.load().await;
-        if config.region().is_none() && let Some(region) = &self.region_fallback {
+        if config.region().is_none()
+            && let Some(region) = &self.region_fallback
+        {
             config = config.into_builder().region(Region::new(region.clone())).build();
         }
         match &target.role_arn {
@@ -78,7 +80,10 @@ fn timeouts() -> TimeoutConfig {
 async fn assumed(config: SdkConfig, role: &str) -> SdkConfig {
     let provider = aws_config::sts::AssumeRoleProvider::builder(role).session_name("ekskit").configure(&config);
     let provider = provider.build().await;
-    config.into_builder().credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider)).build()
+    config
+        .into_builder()
+        .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(provider))
+        .build()
 }
 
 impl Aws for LiveAws {
