@@ -313,6 +313,10 @@ impl Session {
         let client = self.cloud.kube.connect(endpoint).await?;
         let connection =
             Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target.clone()));
+        if !self.kubeconfig_is_explicit() {
+            let label = connection.label().to_owned();
+            self.events.message(Level::Info, format!("`kube::` calls go to context `{label}` of the kubeconfig"));
+        }
         self.state().kubeconfig = Some(connection.clone());
         Ok(connection)
     }

@@ -86,9 +86,7 @@ pub fn from_call(operation: &Operation, region: Option<&str>, answer: CallError)
         Kind::Denied => Error::new(kind, format!("not allowed to call `{name}`{place}"))
             .note(said)
             .hint(format!("use a role that allows `{}`", action(operation))),
-        Kind::Unavailable if answer.status.is_none() => Error::new(kind, format!("`{name}`{place} can not be reached"))
-            .note(said)
-            .hint("check the network, the proxy (`HTTPS_PROXY`, `NO_PROXY`), the region and any `AWS_ENDPOINT_URL`"),
+        Kind::Unavailable if answer.status.is_none() => unreachable(&name, &place, &said, region),
         Kind::Timeout => Error::new(kind, format!("`{name}`{place} did not answer in time")).note(said),
         _ if said.is_empty() => Error::new(kind, format!("`{name}`{place} failed")),
         _ => Error::new(kind, format!("`{name}`{place}: {said}")),
@@ -162,6 +160,16 @@ fn expired(name: &str, place: &str, said: &str, answer: &CallError) -> Error {
         error = error.note(said);
     }
     error
+}
+
+fn unreachable(name: &str, place: &str, said: &str, region: Option<&str>) -> Error {
+    let error = Error::new(Kind::Unavailable, format!("`{name}`{place} can not be reached")).note(said);
+    match region {
+        Some(region) if said.contains("dns error") => error.hint(format!(
+            "check that `{region}` is a region, and the network; behind a proxy set `HTTPS_PROXY` and `NO_PROXY`"
+        )),
+        _ => error.hint("check the network, the proxy (`HTTPS_PROXY`, `NO_PROXY`) and any `AWS_ENDPOINT_URL`"),
+    }
 }
 
 fn is_quota(answer: &CallError) -> bool {

@@ -38,7 +38,7 @@ pub fn quietly() -> impl Watch {
 
 /// How often where nothing answers at all: a quarter of a minute bridges a blip, and an operator with a wrong endpoint
 /// or without a network learns of it soon.
-const UNREACHABLE_ATTEMPTS_MAX: usize = 6;
+const UNREACHABLE_ATTEMPTS_MAX: usize = 5;
 
 /// The pauses of one call.
 struct Patience<P> {
