@@ -10,6 +10,13 @@ def run(world) -> None:
     story.assert_built()
     story.run_again()
 
+    # The token is in no output but that of `ekskit token`.
+    look = story.ekskit.eval(f'kube::cluster("{story.name}").list("nodes").len()', "--verbose").expect(0)
+    for text in (look.stdout, look.stderr, *(log.read_text() for log in world.work.glob("ekskit-*.*"))):
+        assert "k8s-aws-v1" not in text and "X-Amz-Signature" not in text
+    token = story.ekskit.call("token", "--cluster", story.name).expect(0)
+    assert token.document["status"]["token"].startswith("k8s-aws-v1.")
+
     file = world.work / "by-ekskit.kubeconfig"
     story.ekskit.environment["KUBECONFIG"] = str(file)
     story.ekskit.call("kubeconfig", story.name).expect(0)

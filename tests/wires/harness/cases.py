@@ -31,6 +31,7 @@ EKSKIT_CASES = [
     "broken_set_ups:image",
     "interrupts",
     "refusals",
+    "aws_auth_kill",
 ]
 
 
