@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
-use super::look;
+use super::{isolate, look};
 use crate::error::{Error, Result};
 use crate::event::Level;
 use crate::session::Session;
@@ -63,7 +63,7 @@ impl Imports {
         let _loading = Loading::enter(&found.source).map_err(thrown)?;
         self.sources.insert(&found.source, &found.text);
         let mut ast = engine
-            .compile(&found.text)
+            .compile(isolate::functions(&found.text))
             .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))
             .map_err(|failure| self.in_module(&found.source, failure))?;
         ast.set_source(found.source.clone());

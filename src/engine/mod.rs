@@ -11,6 +11,7 @@ pub mod docs;
 pub mod fault;
 pub mod here;
 pub mod import;
+pub mod isolate;
 pub mod look;
 pub mod names;
 pub mod params;
@@ -76,6 +77,7 @@ impl Interpreter {
         listen(&mut engine, session);
         register_plain(&mut engine, session);
         control::register_step(&mut engine, session)?;
+        isolate::register(&mut engine)?;
         for (namespace, module) in modules(session) {
             engine.register_static_module(namespace, module.into());
         }
@@ -97,7 +99,7 @@ impl Interpreter {
     /// Compiles a script and looks it over.
     pub fn compile(&self, source: &str, text: &str) -> Result<Script> {
         self.sources.insert(source, text);
-        let mut ast = self.engine.compile(text).map_err(|failure| {
+        let mut ast = self.engine.compile(isolate::functions(text)).map_err(|failure| {
             let mut error = fault::parse_error(&failure.0);
             error.facts_mut().at = Some(fault::place(Some(source), failure.1));
             error

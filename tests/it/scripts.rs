@@ -417,3 +417,23 @@ fn cancel_soon(cancel: &ekskit::session::Cancel) {
         cancel.cancel(ekskit::error::Error::cancelled());
     });
 }
+
+#[test]
+fn functions_of_one_name_in_two_modules_are_kept_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let stdlib = folder.path().join("stdlib");
+    std::fs::create_dir_all(&stdlib).unwrap();
+    std::fs::write(stdlib.join("inner.rhai"), "fn who(x) { \"inner\" } fn ask(x) { who(x) + who(x) }").unwrap();
+    let outer = "import \"inner\" as inner; private fn who(x) { \"outer\" }
+        fn ask(x) { who(x) + who(x) + inner::ask(x) + who(x) }
+        fn in_closure(x) { let f = |y| who(y); f.call(x) + f.call(x) + inner::ask(x) + f.call(x) }
+        fn in_parallel(x) { parallel([|| who(x) + inner::ask(x) + who(x)])[0] }";
+    std::fs::write(stdlib.join("outer.rhai"), outer).unwrap();
+    let seen = Stage::default().project(folder.path()).run(
+        "import \"outer\" as outer; import \"inner\" as inner; fn who(x) { \"main\" } fn own(x) { who(x) + who(x) }
+        [own(1), outer::ask(1), outer::in_closure(1), outer::in_parallel(1), inner::ask(1), own(1), who(1), who(1)]",
+    );
+    let outers = "outerouterinnerinnerouter";
+    let wanted = json!(["mainmain", outers, outers, "outerinnerinnerouter", "innerinner", "mainmain", "main", "main"]);
+    assert_eq!(seen.value(), &wanted);
+}

@@ -19,7 +19,7 @@ CAUSES = {
 
 def run(world, cause: str) -> None:
     story = Prod(
-        world, workers="self-managed", kubeconfig=world.kubeconfig, auth="aws-auth", addons="self", timeout="60s"
+        world, workers="self-managed", kubeconfig=world.kubeconfig, auth="aws-auth", addons="self", timeout="45s"
     )
     if cause == "role":
         story.ekskit.project = project_that_maps_no_role(world)
