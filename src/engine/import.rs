@@ -30,6 +30,7 @@ pub fn embedded_names() -> impl Iterator<Item = &'static str> {
 pub struct Imports {
     session: Arc<Session>,
     sources: Sources,
+    builtins: look::Builtins,
     cache: Mutex<BTreeMap<String, Shared<Module>>>,
 }
 
@@ -47,8 +48,9 @@ struct Found {
 
 impl Imports {
     /// For one session.
-    pub fn new(session: &Arc<Session>, sources: &Sources) -> Imports {
-        Imports { session: session.clone(), sources: sources.clone(), cache: Mutex::default() }
+    pub fn new(session: &Arc<Session>, sources: &Sources, builtins: &look::Builtins) -> Imports {
+        let (session, sources, builtins) = (session.clone(), sources.clone(), builtins.clone());
+        Imports { session, sources, builtins, cache: Mutex::default() }
     }
 
     fn load(&self, engine: &Engine, source: Option<&str>, name: &str) -> Result<Shared<Module>, Box<EvalAltResult>> {
@@ -67,7 +69,7 @@ impl Imports {
             .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))
             .map_err(|failure| self.in_module(&found.source, failure))?;
         ast.set_source(found.source.clone());
-        look::over(&ast, &found.source).map_err(thrown)?;
+        look::over(&ast, &found.source, engine, &self.builtins).map_err(thrown)?;
         let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
             .map_err(|failure| self.in_module(&found.source, failure))?;
         module.set_id(found.source.clone());

@@ -5,8 +5,9 @@
 //! looked up *there*).
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 
-use rhai::{AST, ASTNode, Expr, FnPtr, Position, Stmt};
+use rhai::{AST, ASTNode, Engine, Expr, FnPtr, FuncInfo, Position, Stmt};
 
 use super::fault;
 use super::{HOST_NAMESPACES, STEP};
@@ -33,8 +34,45 @@ const CHANGERS: [&str; 17] = [
     "fill_with",
 ];
 
+/// Every function without a namespace that the engine knows, with its number of parameters. Collected when a script
+/// first defines a function: most expressions define none.
+#[derive(Clone, Default)]
+pub struct Builtins(Arc<OnceLock<BTreeSet<(String, usize)>>>);
+
+impl Builtins {
+    /// Whether values have a method of this name with so many arguments.
+    fn have_method(&self, engine: &Engine, name: &str, arguments: usize) -> bool {
+        let all = self.0.get_or_init(|| {
+            let known = |info: FuncInfo| {
+                let function = (info.metadata.name.to_string(), info.metadata.num_params);
+                info.namespace.is_empty().then_some(function)
+            };
+            engine.collect_fn_metadata(None, known, true).into_iter().collect()
+        });
+        // The value in front of the dot is the first parameter.
+        all.contains(&(name.to_owned(), arguments + 1))
+    }
+}
+
+/// A function of a script is called instead of a method of its name and arity, in every module: `fn get(x)` would take
+/// over `.get("key")` of all maps.
+fn no_method_is_taken_over(ast: &AST, engine: &Engine, builtins: &Builtins) -> Result<()> {
+    for function in ast.iter_fn_def() {
+        let (name, arguments) = (function.name.as_str(), function.params.len());
+        if !name.starts_with("anon$") && builtins.have_method(engine, name, arguments) {
+            let arguments = crate::error::count("parameter", arguments);
+            return Err(Error::invalid(format!(
+                "function `{name}` with {arguments} would replace the method `.{name}` everywhere"
+            ))
+            .hint(format!("give it a longer name, such as `{name}_it`")));
+        }
+    }
+    Ok(())
+}
+
 /// Looks over a compiled script.
-pub fn over(ast: &AST, source: &str) -> Result<()> {
+pub fn over(ast: &AST, source: &str, engine: &Engine, builtins: &Builtins) -> Result<()> {
+    no_method_is_taken_over(ast, engine, builtins)?;
     let inside = Inside { ast, source };
     let mut found: Option<Error> = None;
     ast.walk(&mut |path: &[ASTNode]| {

@@ -67,6 +67,7 @@ pub struct Interpreter {
     session: Arc<Session>,
     sources: Sources,
     names: Names,
+    builtins: look::Builtins,
 }
 
 impl Interpreter {
@@ -81,12 +82,13 @@ impl Interpreter {
         for (namespace, module) in modules(session) {
             engine.register_static_module(namespace, module.into());
         }
-        engine.set_module_resolver(Imports::new(session, sources));
+        let builtins = look::Builtins::default();
+        engine.set_module_resolver(Imports::new(session, sources, &builtins));
         let names = Names {
             bindings: bindings::all().collect(),
             modules: import::embedded_names().map(str::to_owned).collect(),
         };
-        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names })
+        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names, builtins })
     }
 
     /// With the assertions that tests written in Rhai use.
@@ -105,7 +107,7 @@ impl Interpreter {
             error
         })?;
         ast.set_source(source);
-        look::over(&ast, source)?;
+        look::over(&ast, source, &self.engine, &self.builtins)?;
         let inputs = params::declared(&ast).map_err(|mut error| {
             error.facts_mut().at.get_or_insert_with(|| fault::place(Some(source), rhai::Position::new(1, 1)));
             error

@@ -82,6 +82,7 @@ fn what_a_step_may_not_do_is_refused_before_anything_runs() {
         ("for i in 0..3 { step \"x\" { continue; } }", "`continue` can not leave a step"),
         ("let a = 1; parallel([|| { a += 1; a }])", "a branch of `parallel` can not change `a`"),
         ("let a = 1; parallel(#{ x: || { a = 2; a } })", "a branch of `parallel` can not change `a`"),
+        ("fn get(x) { x } print(1);", "function `get` with 1 parameter would replace the method `.get` everywhere"),
         ("import \"vpc\" as vpc; vpc::ensure(|| 1)", "a closure can not be handed to `vpc::ensure`"),
     ] {
         let seen = Stage::default().run(script);
