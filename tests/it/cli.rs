@@ -181,3 +181,23 @@ fn a_second_ctrl_c_ends_a_change_in_flight_at_once() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
+
+#[test]
+fn aws_is_reached_through_a_proxy_where_the_environment_names_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, heard) = silent_server();
+    let mut command = with_stub(folder.path(), 9);
+    command.env("AWS_ENDPOINT_URL", "http://aws.invalid").env("HTTP_PROXY", format!("http://127.0.0.1:{port}"));
+    let mut child = command.args(["eval", "eks::list_clusters()"]).stderr(Stdio::null()).spawn().unwrap();
+    let line = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(line.starts_with("GET http://aws.invalid/clusters"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut command = with_stub(folder.path(), port);
+    command.env("HTTP_PROXY", "http://127.0.0.1:9").env("NO_PROXY", "127.0.0.1");
+    let mut child = command.args(["eval", "eks::list_clusters()"]).stderr(Stdio::null()).spawn().unwrap();
+    let line = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(line.starts_with("GET /clusters"), "{line}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
