@@ -2,7 +2,6 @@
 //! host call passes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Effect, Files};
-use crate::cloud::{Cloud, Connection, Endpoint, Target, retry};
+use crate::cloud::{Cloud, Connection, Endpoint, Future, Target, retry};
 use crate::error::{Error, Result, list_or};
 use crate::event::{Event, Events, Level};
 use crate::project::Project;
@@ -56,6 +55,7 @@ pub struct Session {
     /// `--kubeconfig` and `--context`, or the default file for `eval` and the REPL.
     pub kubeconfig: Option<Endpoint>,
     approve: Arc<dyn Approve>,
+    asking: tokio::sync::Mutex<()>,
     runtime: tokio::runtime::Handle,
     state: Mutex<State>,
 }
@@ -114,6 +114,7 @@ impl Session {
             target: setup.target,
             kubeconfig: setup.kubeconfig,
             approve: setup.approve,
+            asking: tokio::sync::Mutex::default(),
             runtime: setup.runtime,
             state: Mutex::new(State { default_tags, ..State::default() }),
         })
@@ -145,7 +146,10 @@ impl Session {
     }
 
     /// Runs a future to its end, to cancellation, or for a mutation to the end of its grace.
-    pub fn wait<T>(&self, effect: Effect, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub fn wait<T>(&self, effect: Effect, work: impl std::future::Future<Output = Result<T>>) -> Result<T> {
+        if self.cancel.is_cancelled() {
+            return Err(self.cancel.reason());
+        }
         let mut work = std::pin::pin!(work);
         self.runtime.block_on(async {
             tokio::select! {
@@ -231,7 +235,12 @@ impl Session {
     pub async fn approve(&self, target: &Target, cluster: Option<&Connection>) -> Result<()> {
         let by_file = cluster.filter(|cluster| cluster.is_from_kubeconfig());
         let key = by_file.map_or_else(|| format!("{target:?}"), |cluster| format!("kubeconfig {}", cluster.label()));
-        if !self.cloud.aws.is_live() || self.state().approved.contains(&key) {
+        if !self.cloud.aws.is_live() {
+            return Ok(());
+        }
+        // One question at a time: branches that ask together would answer each other's.
+        let _asking = self.asking.lock().await;
+        if self.state().approved.contains(&key) {
             return Ok(());
         }
         let mut facts = Vec::new();
@@ -381,9 +390,15 @@ pub struct Watch<'a> {
     pub events: &'a Events,
     /// Of which binding.
     pub binding: &'a str,
+    /// Ends pauses.
+    pub cancel: &'a Cancel,
 }
 
 impl retry::Watch for Watch<'_> {
+    fn cancelled(&self) -> Future<'_, ()> {
+        Box::pin(self.cancel.token.cancelled())
+    }
+
     fn retrying(&self, error: &Error, pause: Duration) {
         self.events.emit(Event::Retry { binding: self.binding.to_owned(), error: error.clone(), pause });
     }

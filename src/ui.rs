@@ -1,5 +1,4 @@
 //! The only module that prints. Results go to standard output, everything else to standard error.
-#![expect(clippy::print_stderr, reason = "this is the one place that prints")]
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Mutex;
@@ -51,12 +50,17 @@ pub fn document(value: &Value) {
 /// Prints an error to standard error, in colour where that helps.
 pub fn error(error: &Error, sources: &Sources, style: Style) {
     let text = diagnostic::render(error, sources, style.verbose);
-    eprint!("{}", if style.color { colored(&text) } else { text });
+    tell(&if style.color { colored(&text) } else { text });
 }
 
 /// Prints a line to standard error.
 pub fn note(text: &str) {
-    eprintln!("{text}");
+    tell(&format!("{text}\n"));
+}
+
+/// Writes to standard error. A reader that has gone away must not end a run half-way.
+fn tell(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Red `error:`, blue `hint:`.
@@ -106,7 +110,7 @@ impl Progress {
 
     fn say(&self, text: &str) {
         let _one = self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        eprintln!("{text}");
+        tell(&format!("{text}\n"));
     }
 }
 
@@ -158,11 +162,11 @@ impl Approve for Prompt {
                 .hint("run again with `--yes`"));
         }
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        eprintln!("The script is about to change:");
+        tell("The script is about to change:\n");
         for (name, value) in facts {
-            eprintln!("  {name:width$}  {value}");
+            tell(&format!("  {name:width$}  {value}\n"));
         }
-        eprint!("Go on? Only `yes` is taken for yes: ");
+        tell("Go on? Only `yes` is taken for yes: ");
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         let _ = std::io::stdin().lock().read_line(&mut answer);

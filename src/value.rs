@@ -107,6 +107,10 @@ fn is_kubernetes_secret(object: &serde_json::Map<String, Value>) -> bool {
 pub fn to_dynamic(value: Value, secrets: Secrets) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
+        // A number that is secret is no number any more: it could be printed in parts.
+        Value::Bool(_) | Value::Number(_) if matches!(secrets, Secrets::All) => {
+            Dynamic::from(Secret(value.to_string()))
+        }
         Value::Bool(flag) => flag.into(),
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => integer.into(),
@@ -192,14 +196,35 @@ fn convert(value: &Dynamic, show: Show, path: &mut String) -> Result<Value> {
     Err(not_data(path, &describe_type(value.type_name())))
 }
 
-/// Whether a secret stands anywhere in a value.
-pub fn holds_secret(value: &Dynamic) -> bool {
-    if let Some(items) = value.read_lock::<Array>() {
-        return items.iter().any(holds_secret);
+/// The secret texts anywhere in a value.
+pub fn secret_texts(value: &Dynamic, found: &mut Vec<String>) {
+    if value.is_shared() {
+        return secret_texts(&value.flatten_clone(), found);
     }
-    match value.read_lock::<Map>() {
-        Some(map) => map.values().any(holds_secret),
-        None => value.is::<Secret>() || value.is_shared() && holds_secret(&value.flatten_clone()),
+    if let Some(secret) = value.read_lock::<Secret>() {
+        found.push(secret.0.clone());
+    } else if let Some(items) = value.read_lock::<Array>() {
+        items.iter().for_each(|item| secret_texts(item, found));
+    } else if let Some(map) = value.read_lock::<Map>() {
+        map.values().for_each(|item| secret_texts(item, found));
+    }
+}
+
+/// A text with every secret in it hidden.
+pub fn masked(text: &str, secrets: &[String]) -> String {
+    let shown = secrets.iter().filter(|secret| !secret.is_empty());
+    shown.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
+}
+
+/// A value with every secret in its texts hidden.
+pub fn masked_value(value: Value, secrets: &[String]) -> Value {
+    match value {
+        Value::String(text) => Value::String(masked(&text, secrets)),
+        Value::Array(items) => items.into_iter().map(|item| masked_value(item, secrets)).collect(),
+        Value::Object(map) => {
+            map.into_iter().map(|(key, item)| (masked(&key, secrets), masked_value(item, secrets))).collect()
+        }
+        other => other,
     }
 }
 

@@ -149,13 +149,15 @@ fn read_values(path: &Path) -> Result<serde_json::Map<String, Value>> {
 pub fn go(started: Started, source: &str, text: &str, given: &Given, format: Format, style: Style) -> Exit {
     let Started { session, sources, report, runtime } = started;
     let result = on_big_stack(|| {
-        let interpreter = Interpreter::new(&session, &sources)?;
+        let interpreter = Interpreter::for_script(&session, &sources, text)?;
         let script = interpreter.compile(source, text)?;
         session.set_inputs(params::resolve(&script.inputs, given)?);
         let value = interpreter.run(&script)?;
         interpreter.to_json(&value)
     })
-    .and_then(|result| result);
+    .and_then(|result| result)
+    // A script that was over by the time the cancellation was seen is cancelled all the same.
+    .and_then(|value| if session.cancel.is_cancelled() { Err(session.cancel.reason()) } else { Ok(value) });
     // A call that was given up must not keep the program alive.
     runtime.shutdown_background();
     match result {
@@ -220,5 +222,5 @@ pub fn offline() -> Result<(Runtime, Arc<Session>)> {
 /// Compiles a script without a session of its own, for `--help`.
 pub fn look_at(source: &str, text: &str) -> Result<Script> {
     let (_runtime, session) = offline()?;
-    Interpreter::new(&session, &Sources::default())?.compile(source, text)
+    Interpreter::for_script(&session, &Sources::default(), text)?.compile(source, text)
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use aws_dynamic::Operation;
 use serde_json::{Value, json};
 
-use super::retry::Watch;
+use super::retry::{self, Watch};
 use super::{Cloud, Target};
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 /// The tag that makes a create recognisable.
 pub const REQUEST_TAG: &str = "ekskit:request";
@@ -56,45 +56,53 @@ pub fn needs_tag(operation: &Operation) -> bool {
     operation.token.is_none() && row_of(operation).is_some()
 }
 
-/// Whether an absent thing proves that the create did not happen.
-pub fn is_known(operation: &Operation, input: &Value) -> bool {
-    row_of(operation).is_some() && request_tag(input).is_some()
-}
-
 fn request_tag(input: &Value) -> Option<&str> {
     let specifications = input["tag_specifications"].as_array()?;
     let mut tags = specifications.iter().filter_map(|specification| specification["tags"].as_array()).flatten();
     tags.find(|tag| tag["key"] == REQUEST_TAG)?["value"].as_str()
 }
 
-/// The answer that the create would have given, where it did happen.
+/// What looking for a doubtful create found.
+pub enum Lookup {
+    /// It happened; this is the answer that the create would have given.
+    Found(Value),
+    /// It did not happen: it can be sent again.
+    Absent,
+    /// There is no way to look, or looking failed.
+    Unknown(Option<Error>),
+}
+
+/// Looks for what a create may have made.
 pub async fn applied(
     cloud: &Cloud,
     target: &Target,
     operation: &'static Operation,
     input: &Value,
     watch: &dyn Watch,
-) -> Result<Option<Value>> {
-    let (Some(row), Some(tag)) = (row_of(operation), request_tag(input)) else { return Ok(None) };
-    let describe = aws_dynamic::operation(operation.service, row.describe)
-        .ok_or_else(|| Error::bug(format!("`ec2::{}` is not compiled in", row.describe)))?;
+) -> Lookup {
+    let (Some(row), Some(tag)) = (row_of(operation), request_tag(input)) else { return Lookup::Unknown(None) };
+    let Some(describe) = aws_dynamic::operation(operation.service, row.describe) else { return Lookup::Unknown(None) };
     let query = json!({ "filters": [{ "name": format!("tag:{REQUEST_TAG}"), "values": [tag] }] });
     let start = cloud.clock.now();
     loop {
-        // A failed look is no proof of absence: the create's own error then stands.
-        let answer = match cloud.aws.call(target, describe, &query).await {
-            Ok(answer) => answer,
-            Err(_) if cloud.clock.since(start) < WINDOW => Value::Null,
-            Err(failure) => return Err(super::error::from_call(describe, None, failure)),
-        };
-        if let Some(found) = answer[row.list].get(0) {
-            let found = found.clone();
-            return Ok(Some(row.field.map_or_else(|| found.clone(), |field| json!({ field: found }))));
-        }
-        if cloud.clock.since(start) >= WINDOW {
-            return Ok(None);
+        let over = cloud.clock.since(start) >= WINDOW;
+        match cloud.aws.call(target, describe, &query).await {
+            Ok(answer) => match answer[row.list].get(0) {
+                Some(found) => {
+                    return Lookup::Found(row.field.map_or_else(|| found.clone(), |field| json!({ field: found })));
+                }
+                None if over => return Lookup::Absent,
+                None => {}
+            },
+            // A failed look is no proof of absence.
+            Err(failure) if over || !failure.retryable => {
+                return Lookup::Unknown(Some(super::error::from_call(describe, None, failure)));
+            }
+            Err(_) => {}
         }
         watch.waiting(&format!("whether `{operation}` was applied"), "not visible yet");
-        cloud.clock.sleep(EVERY).await;
+        if !retry::pause(cloud, watch, EVERY).await {
+            return Lookup::Unknown(None);
+        }
     }
 }

@@ -10,7 +10,8 @@ use aws_dynamic::{Effect, Operation};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::Value;
 
-use super::{Cloud, Target, error, lookup};
+use super::lookup::{self, Lookup};
+use super::{Cloud, Target, error};
 use crate::error::{Error, Kind, Result};
 
 /// How often a call is sent at most: with the pauses below about three minutes of throttling.
@@ -22,6 +23,17 @@ pub trait Watch: Send + Sync {
     fn retrying(&self, error: &Error, pause: Duration);
     /// Something is not there yet.
     fn waiting(&self, subject: &str, last: &str);
+    /// Returns when the operator cancels: pauses then end, and nothing more is sent.
+    fn cancelled(&self) -> super::Future<'_, ()>;
+}
+
+/// Pauses; `false` when the operator cancelled meanwhile.
+pub async fn pause(cloud: &Cloud, watch: &dyn Watch, pause: Duration) -> bool {
+    tokio::select! {
+        biased;
+        () = watch.cancelled() => false,
+        () = cloud.clock.sleep(pause) => true,
+    }
 }
 
 struct Quiet;
@@ -29,6 +41,9 @@ struct Quiet;
 impl Watch for Quiet {
     fn retrying(&self, _: &Error, _: Duration) {}
     fn waiting(&self, _: &str, _: &str) {}
+    fn cancelled(&self) -> super::Future<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 }
 
 /// For calls that nobody needs to hear about.
@@ -87,9 +102,11 @@ where
         };
         let harmless = is_read || !failure.facts().maybe_applied;
         match patience.after(&failure) {
-            Some(pause) if harmless => {
-                watch.retrying(&failure, pause);
-                cloud.clock.sleep(pause).await;
+            Some(length) if harmless => {
+                watch.retrying(&failure, length);
+                if !pause(cloud, watch, length).await {
+                    return Err(failure);
+                }
             }
             _ => return Err(failure),
         }
@@ -111,24 +128,43 @@ pub async fn send(
 ) -> Result<Value> {
     let resend = operation.effect == Effect::Read || operation.token.is_some_and(|token| !input[token].is_null());
     let mut patience = patience(cloud);
+    // Once an attempt may have been applied, no later refusal says that it was not.
+    let mut in_doubt = false;
     loop {
         let failure = match cloud.aws.call(target, operation, input).await {
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
         let region = cloud.aws.region(target).await.ok();
-        let failure = error::from_call(operation, region.as_deref(), failure);
-        let doubtful = failure.facts().maybe_applied && !resend;
-        if doubtful && let Some(answer) = lookup::applied(cloud, target, operation, input, watch).await? {
-            return Ok(answer);
+        let mut failure = error::from_call(operation, region.as_deref(), failure);
+        let doubtful = failure.facts().maybe_applied;
+        in_doubt |= doubtful;
+        if doubtful && !resend {
+            match lookup::applied(cloud, target, operation, input, watch).await {
+                Lookup::Found(answer) => return Ok(answer),
+                Lookup::Absent => in_doubt = false,
+                Lookup::Unknown(why) => return Err(doubtful_for_good(failure, why)),
+            }
         }
-        let again = (!doubtful || lookup::is_known(operation, input)) && failure.kind() != Kind::Expired;
+        failure.facts_mut().maybe_applied = in_doubt;
         match patience.after(&failure) {
-            Some(pause) if again => {
-                watch.retrying(&failure, pause);
-                cloud.clock.sleep(pause).await;
+            Some(length) if failure.kind() != Kind::Expired => {
+                watch.retrying(&failure, length);
+                if !pause(cloud, watch, length).await {
+                    return Err(failure);
+                }
             }
             _ => return Err(failure),
         }
+    }
+}
+
+/// Nobody knows whether it happened, so nobody may send it again.
+fn doubtful_for_good(mut failure: Error, why: Option<Error>) -> Error {
+    failure.facts_mut().maybe_applied = true;
+    failure.facts_mut().retryable = false;
+    match why {
+        Some(why) => failure.note(format!("whether it was applied could not be seen: {why}")),
+        None => failure,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_dynamic::{Verdict, Waiter};
 use serde_json::Value;
 
-use super::retry::Watch;
+use super::retry::{self, Watch};
 use super::{Cloud, Target, paging};
 use crate::error::{Error, Kind, Result};
 use crate::value::format_duration;
@@ -37,13 +37,16 @@ pub async fn wait(
             (Verdict::Raise, Err(error)) => return Err(error),
             (Verdict::Raise | Verdict::Retry, _) => {}
         }
-        if cloud.clock.since(start) + delay > timeout {
+        let left = timeout.saturating_sub(cloud.clock.since(start));
+        if left.is_zero() {
             return Err(Error::timeout(format!("`{name}` did not come true within {}", format_duration(timeout)))
                 .with("last", last)
                 .hint("give it longer with `#{ timeout: \"60m\" }`"));
         }
         watch.waiting(&name, "not yet");
-        cloud.clock.sleep(delay).await;
+        if !retry::pause(cloud, watch, delay.min(left)).await {
+            return Err(Error::cancelled());
+        }
         delay = (delay * 2).min(Duration::from_secs(waiter.max_delay.max(waiter.min_delay).min(30)));
     }
 }

@@ -53,6 +53,19 @@ impl<'a> Caller<'a> {
         &'s self,
         name: &str,
         effect: Effect,
+        args: &[Dynamic],
+        prepare: impl FnOnce() -> Result<Prepared<'s>>,
+    ) -> Result<Answer> {
+        let mut secrets = Vec::new();
+        args.iter().for_each(|arg| value::secret_texts(arg, &mut secrets));
+        self.perform(name, effect, &secrets, prepare).map_err(|error| hide(error, &secrets))
+    }
+
+    fn perform<'s>(
+        &'s self,
+        name: &str,
+        effect: Effect,
+        secrets: &[String],
         prepare: impl FnOnce() -> Result<Prepared<'s>>,
     ) -> Result<Answer> {
         let session = self.session;
@@ -65,8 +78,13 @@ impl<'a> Caller<'a> {
             return session.wait(effect, prepared.work);
         }
         if effect == Effect::Mutate {
-            let target = session.target.overlaid(&here::get().target);
+            // A handle goes where it was made for, whatever `aws::using` says here.
+            let handle = prepared.cluster.as_ref().map(|cluster| cluster.target().clone());
+            let target = handle.unwrap_or_else(|| session.target.overlaid(&here::get().target));
             session.wait(Effect::Read, session.approve(&target, prepared.cluster.as_deref()))?;
+            if session.cancel.is_cancelled() {
+                return Err(session.cancel.reason());
+            }
         }
         let call = session.next_call();
         let step = here::get().step;
@@ -74,13 +92,17 @@ impl<'a> Caller<'a> {
             call,
             binding: name.to_owned(),
             effect,
-            arguments: prepared.shown,
+            arguments: value::masked_value(prepared.shown, secrets),
             step: step.clone(),
             at: Some(self.place.clone()),
         });
         let start = session.cloud.clock.now();
         let answer = session.wait(effect, prepared.work);
+        let answer = answer.map_err(|error| hide(error, secrets));
         let changed = effect == Effect::Mutate && answer.as_ref().is_ok_and(|answer| answer.changed);
+        if changed {
+            here::get().count_change();
+        }
         session.events.emit(Event::Outcome {
             call,
             binding: name.to_owned(),
@@ -97,6 +119,19 @@ impl<'a> Caller<'a> {
     }
 }
 
+/// An error without the secrets that the call was given: a message may quote its arguments.
+fn hide(mut error: Error, secrets: &[String]) -> Error {
+    if !secrets.is_empty() {
+        let facts = error.facts_mut();
+        facts.message = value::masked(&facts.message, secrets);
+        facts.notes.iter_mut().for_each(|note| *note = value::masked(note, secrets));
+        facts.hint = facts.hint.as_ref().map(|hint| value::masked(hint, secrets));
+        let extra = std::mem::take(&mut facts.extra);
+        facts.extra = extra.into_iter().map(|(key, item)| (key, value::masked_value(item, secrets))).collect();
+    }
+    error
+}
+
 /// A call whose arguments are in order.
 struct Prepared<'s> {
     /// Arguments with secrets hidden, for events.
@@ -111,7 +146,7 @@ struct Prepared<'s> {
 pub fn operation(caller: &Caller, operation: &'static Operation, args: &[Dynamic]) -> Thrown {
     let name = operation.to_string();
     let effect = effect_of(operation);
-    let answer = caller.host_call(&name, effect, || prepare_operation(caller, operation, args));
+    let answer = caller.host_call(&name, effect, args, || prepare_operation(caller, operation, args));
     answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
 }
 
@@ -144,7 +179,7 @@ fn prepare_operation<'s>(caller: &'s Caller, operation: &'static Operation, args
     let work = async move {
         // Without a region the SDK's own error would talk about endpoint rules.
         session.cloud.aws.region(&target).await?;
-        let watch = Watch { events: &session.events, binding: &operation.to_string() };
+        let watch = Watch { events: &session.events, binding: &operation.to_string(), cancel: &session.cancel };
         let value = paging::call(&session.cloud, &target, operation, &input, &watch).await?;
         Ok(Answer { value, secrets: Secrets::Schema(operation.output), changed: true })
     };
@@ -187,7 +222,7 @@ fn needs_a_map(operation: &Operation, found: &Value) -> Error {
 /// Calls one of AWS's waiters.
 pub fn waiter(caller: &Caller, waiter: &'static Waiter, args: &[Dynamic]) -> Thrown {
     let name = format!("{}::wait_until_{}", waiter.operation.service, waiter.name);
-    let answer = caller.host_call(&name, Effect::Read, || prepare_waiter(caller, &name, waiter, args));
+    let answer = caller.host_call(&name, Effect::Read, args, || prepare_waiter(caller, &name, waiter, args));
     answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
 }
 
@@ -219,7 +254,7 @@ fn prepare_waiter<'s>(
     let name = name.to_owned();
     let work = async move {
         session.cloud.aws.region(&target).await?;
-        let watch = Watch { events: &session.events, binding: &name };
+        let watch = Watch { events: &session.events, binding: &name, cancel: &session.cancel };
         let value = waiters::wait(&session.cloud, &target, waiter, &input, timeout, &watch).await?;
         Ok(Answer::read(value).secret(Secrets::Schema(waiter.operation.output)))
     };
@@ -234,17 +269,22 @@ pub fn binding(
     args: &[Dynamic],
 ) -> Thrown {
     let answer = match binding.run {
-        // What is made of a secret is a secret.
-        Run::Pure(run) => to_args(binding, args, Show::Revealed).and_then(|checked| run(&checked)).map(|value| {
-            let secrets = if args.iter().any(value::holds_secret) { Secrets::All } else { Secrets::None };
-            Answer::read(value).secret(secrets)
-        }),
+        Run::Pure(run) => pure(binding, run, args),
         Run::Cloud(_) => {
-            caller.host_call(binding.name, binding.effect, || prepare_binding(caller, binding, handle, args))
+            caller.host_call(binding.name, binding.effect, args, || prepare_binding(caller, binding, handle, args))
         }
         Run::Control => Err(Error::bug(format!("`{}` is the engine's own", binding.name))),
     };
     answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
+}
+
+/// What is made of a secret is a secret.
+fn pure(binding: &Binding, run: fn(&Args) -> Result<Value>, args: &[Dynamic]) -> Result<Answer> {
+    let mut secrets = Vec::new();
+    args.iter().for_each(|arg| value::secret_texts(arg, &mut secrets));
+    let answer = to_args(binding, args, Show::Revealed).and_then(|checked| run(&checked));
+    let tainted = if secrets.is_empty() { Secrets::None } else { Secrets::All };
+    answer.map(|value| Answer::read(value).secret(tainted)).map_err(|error| hide(error, &secrets))
 }
 
 fn to_args(binding: &Binding, args: &[Dynamic], show: Show) -> Result<Args> {
@@ -260,7 +300,11 @@ fn prepare_binding<'s>(
 ) -> Result<Prepared<'s>> {
     let Run::Cloud(run) = binding.run else { return Err(Error::bug("only cloud bindings are prepared")) };
     let session = caller.session;
-    let shown = Value::Object(to_args(binding, args, Show::Hidden)?.as_map().clone());
+    let mut shown = Value::Object(to_args(binding, args, Show::Hidden)?.as_map().clone());
+    // A patch does not say what kind of object it is for; the call does.
+    if shown["kind"].as_str().is_some_and(|kind| kind.to_lowercase().contains("secret")) && !shown["patch"].is_null() {
+        shown["patch"] = Value::String(HIDDEN.to_owned());
+    }
     let args = to_args(binding, args, Show::Revealed)?;
     let key = shown.clone();
     let cluster = match handle {
@@ -272,7 +316,7 @@ fn prepare_binding<'s>(
     let used = cluster.clone();
     let work = async move {
         let say = |level, text| session.events.message(level, text);
-        let watch = Watch { events: &session.events, binding: binding.name };
+        let watch = Watch { events: &session.events, binding: binding.name, cancel: &session.cancel };
         let attempt = || {
             let (args, cluster) = (args.clone(), cluster.clone());
             let (cloud, files) = (&session.cloud, &session.files);
@@ -286,7 +330,9 @@ fn prepare_binding<'s>(
 /// A copy with secrets hidden, wherever the rule says they stand.
 fn redacted(value: &Value, secrets: Secrets) -> Value {
     match value {
-        Value::String(_) if matches!(secrets, Secrets::All) => Value::String(HIDDEN.to_owned()),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) if matches!(secrets, Secrets::All) => {
+            Value::String(HIDDEN.to_owned())
+        }
         Value::Array(items) => items.iter().map(|item| redacted(item, secrets)).collect(),
         Value::Object(object) => Value::Object(redacted_object(object, secrets)),
         other => other.clone(),

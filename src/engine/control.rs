@@ -39,14 +39,16 @@ fn step(session: &Arc<Session>, context: &mut EvalContext, inputs: &[Expression]
     let outer = here::get();
     let path = session.step_path(&outer.step, &name);
     session.events.emit(Event::StepStarted { path: path.clone() });
-    let (start, changed) = (session.cloud.clock.now(), session.changed());
-    let inside = here::enter(Here { step: path.clone(), ..outer });
+    let start = session.cloud.clock.now();
+    let inside_step = outer.step_into(&path);
+    let changes = inside_step.own_changes();
+    let inside = here::enter(inside_step);
     let result = context.eval_expression_tree(&inputs[1]).and_then(|value| handed_on(&caller, &name, value));
     drop(inside);
     session.events.emit(Event::StepEnded {
         path,
         name,
-        changed: session.changed() - changed,
+        changed: changes.load(Ordering::Relaxed),
         took: session.cloud.clock.since(start),
         error: result.as_ref().err().map(|failure| step_error(failure)),
     });
@@ -158,7 +160,8 @@ pub fn wait_until(session: &Arc<Session>, context: &NativeCallContext, options: 
         if !value.is_unit() && !value.as_bool().is_ok_and(|flag| !flag) {
             return Ok(value);
         }
-        if session.cloud.clock.since(start) + options.every > options.timeout {
+        let left = options.timeout.saturating_sub(session.cloud.clock.since(start));
+        if left.is_zero() {
             let text = format!("{} did not come true within {}", options.subject, format_duration(options.timeout));
             let last = value::to_json(&value, Show::Hidden).unwrap_or(Value::Null);
             return Err(caller.throw(Error::timeout(text).with("last", last)));
@@ -168,7 +171,7 @@ pub fn wait_until(session: &Arc<Session>, context: &NativeCallContext, options: 
             told = Value::Bool(true);
             session.events.emit(Event::Waiting { subject: options.subject.clone(), last: "not yet".to_owned() });
         }
-        sleep(session, options.every).map_err(|error| caller.throw(error))?;
+        sleep(session, options.every.min(left)).map_err(|error| caller.throw(error))?;
     }
 }
 
@@ -210,7 +213,7 @@ pub fn using(session: &Arc<Session>, context: &NativeCallContext, options: &Map,
     let caller = Caller::of(session, context);
     let mut over = Target::default();
     for (key, value) in options {
-        let text = value.clone().into_string().ok().filter(|text| !text.is_empty());
+        let text = using_text(key, value).map_err(|error| caller.throw(error))?;
         match key.as_str() {
             "region" => over.region = text,
             "profile" => over.profile = text,
@@ -224,6 +227,17 @@ pub fn using(session: &Arc<Session>, context: &NativeCallContext, options: &Map,
     let outer = here::get();
     let _inside = here::enter(Here { target: outer.target.overlaid(&over), ..outer });
     body.call_within_context::<Dynamic>(context, ())
+}
+
+/// A text, none where it is empty or `()`.
+fn using_text(key: &str, value: &Dynamic) -> Result<Option<String>> {
+    if value.is_unit() {
+        return Ok(None);
+    }
+    let text = value.clone().into_string().map_err(|found| {
+        Error::invalid(format!("`{key}` of `aws::using` is text, found {}", value::describe_type(found)))
+    })?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// One branch of `parallel`.
@@ -306,7 +320,7 @@ fn run_branches(
 fn run_branch(context: &NativeCallContext, branch: &Branch, outer: &Here) -> Thrown {
     let label = format!("[{}]", branch.label);
     let step = if outer.step.is_empty() { label } else { format!("{} / {label}", outer.step) };
-    let _inside = here::enter(Here { step, target: outer.target.clone() });
+    let _inside = here::enter(Here { step, ..outer.clone() });
     branch.body.call_within_context::<Dynamic>(context, ()).map(Dynamic::flatten)
 }
 
@@ -335,7 +349,7 @@ fn gather(caller: &Caller, results: Vec<BranchResult>) -> Thrown<Vec<(String, Dy
             Err(failure) if matches!(failure.unwrap_inner(), EvalAltResult::ErrorTerminated(..)) => {
                 return Err(failure);
             }
-            Err(failure) => failures.push((label, branch_error(caller.session, &failure))),
+            Err(failure) => failures.push((label, branch_error(caller.session, &caller.place.source, &failure))),
         }
     }
     match failures.len() {
@@ -344,8 +358,8 @@ fn gather(caller: &Caller, results: Vec<BranchResult>) -> Thrown<Vec<(String, Dy
     }
 }
 
-fn branch_error(session: &Arc<Session>, failure: &EvalAltResult) -> Error {
-    fault::from_engine(session, &super::Names::default(), failure)
+fn branch_error(session: &Arc<Session>, source: &str, failure: &EvalAltResult) -> Error {
+    fault::from_engine(session, &super::Names::default(), Some(source), failure)
 }
 
 fn combined(total: usize, failures: Vec<(String, Error)>) -> Error {

@@ -26,12 +26,26 @@ pub fn place(source: Option<&str>, position: Position) -> Place {
 /// What the engine throws for this error. A cancellation can not be caught.
 pub fn throw(session: &Arc<Session>, error: Error, position: Position) -> Box<EvalAltResult> {
     let cancelled = error.kind() == Kind::Cancelled || session.cancel.is_cancelled();
+    let error = if cancelled { ended_early(session, error) } else { error };
     let value = value::to_dynamic(error.to_json(), Secrets::None);
     Box::new(if cancelled {
         EvalAltResult::ErrorTerminated(value, position)
     } else {
         EvalAltResult::ErrorRuntime(value, position)
     })
+}
+
+/// The reason for which the session ends, with what the call that it cut off knows.
+fn ended_early(session: &Arc<Session>, error: Error) -> Error {
+    let mut reason = session.cancel.reason();
+    if error.kind() != reason.kind() {
+        reason = reason.note(error.to_string());
+    }
+    let (facts, cut) = (reason.facts_mut(), error.facts());
+    facts.at = cut.at.clone();
+    facts.step_path = cut.step_path.clone();
+    facts.maybe_applied |= cut.maybe_applied;
+    reason
 }
 
 /// The error that a caught or thrown value stands for.
@@ -47,9 +61,9 @@ pub fn from_value(value: &Dynamic) -> Error {
 }
 
 /// The error of a script that ended with it.
-pub fn from_engine(session: &Arc<Session>, names: &Names, failure: &EvalAltResult) -> Error {
+pub fn from_engine(session: &Arc<Session>, names: &Names, source: Option<&str>, failure: &EvalAltResult) -> Error {
     let mut frames = Vec::new();
-    let (root, source) = unwind(failure, String::new(), &mut frames);
+    let (root, source) = unwind(failure, source.unwrap_or_default().to_owned(), &mut frames);
     let position = root.position();
     let mut error = root_error(session, names, root);
     let facts = error.facts_mut();

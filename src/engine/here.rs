@@ -3,6 +3,8 @@
 //! The engine evaluates a script on one thread and each branch of `parallel` on its own, so this belongs to the thread.
 
 use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cloud::Target;
 
@@ -13,6 +15,30 @@ pub struct Here {
     pub step: String,
     /// What `aws::using` says on top of the command line.
     pub target: Target,
+    /// Counters of the changes in each step around, the outermost first.
+    pub changes: Vec<Arc<AtomicUsize>>,
+}
+
+impl Here {
+    /// Inside a step of this path.
+    pub fn step_into(&self, path: &str) -> Here {
+        let mut inside = self.clone();
+        inside.step = path.to_owned();
+        inside.changes.push(Arc::default());
+        inside
+    }
+
+    /// The counter of the innermost step.
+    pub fn own_changes(&self) -> Arc<AtomicUsize> {
+        self.changes.last().cloned().unwrap_or_default()
+    }
+
+    /// Counts a change in every step around.
+    pub fn count_change(&self) {
+        for counter in &self.changes {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 thread_local! {

@@ -69,7 +69,7 @@ impl Imports {
             .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))
             .map_err(|failure| self.in_module(&found.source, failure))?;
         ast.set_source(found.source.clone());
-        look::over(&ast, &found.source, engine, &self.builtins).map_err(thrown)?;
+        look::over(&ast, &found.source, engine, &self.builtins, false).map_err(thrown)?;
         let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
             .map_err(|failure| self.in_module(&found.source, failure))?;
         module.set_id(found.source.clone());

@@ -94,6 +94,7 @@ impl Scan<'_> {
         match (self.peek(0), self.peek(1)) {
             (Some('/'), Some('/')) => self.past(|scan| scan.peek(0) == Some('\n')),
             (Some('/'), Some('*')) => self.block_comment(),
+            (Some('#'), Some('"' | '#')) => self.raw(),
             (Some('"'), _) => self.quoted('"'),
             (Some('\''), _) => self.quoted('\''),
             (Some('`'), _) => self.back_quoted(),
@@ -105,6 +106,21 @@ impl Scan<'_> {
         while self.at < self.letters.len() && !end(self) {
             self.at += 1;
         }
+    }
+
+    /// A raw text: as many `#` behind it as before it, nothing escaped.
+    fn raw(&mut self) {
+        let mut hashes = 0;
+        while self.peek(hashes) == Some('#') {
+            hashes += 1;
+        }
+        self.at += hashes;
+        if self.peek(0) != Some('"') {
+            return;
+        }
+        self.at += 1;
+        self.past(|scan| scan.peek(0) == Some('"') && (1..=hashes).all(|ahead| scan.peek(ahead) == Some('#')));
+        self.at += 1 + hashes;
     }
 
     fn block_comment(&mut self) {
@@ -191,6 +207,8 @@ mod tests {
             "/* fn f() { /* nested */ fn g() { } */ let a = '{';",
             "let a = `${ `${b}` } fn f() { `;",
             "let a = \"\\\" fn f() { \";",
+            "let a = #\"\\\"#; let b = \"fn f() { 1 }\";",
+            "let a = ##\"x\"# fn f() { \"##;",
         ] {
             assert_eq!(functions(text), text);
         }

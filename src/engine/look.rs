@@ -14,7 +14,14 @@ use super::{HOST_NAMESPACES, STEP};
 use crate::error::{Error, Result};
 
 /// Methods of lists, maps and texts that change what they are called on.
-const CHANGERS: [&str; 17] = [
+const CHANGERS: [&str; 24] = [
+    "trim",
+    "replace",
+    "make_upper",
+    "make_lower",
+    "crop",
+    "pad",
+    "dedup",
     "push",
     "append",
     "insert",
@@ -70,9 +77,34 @@ fn no_method_is_taken_over(ast: &AST, engine: &Engine, builtins: &Builtins) -> R
     Ok(())
 }
 
+fn no_params_but_first(ast: &AST, source: &str, params_first: bool) -> Result<()> {
+    let mut calls = Vec::new();
+    ast.walk(&mut |path: &[ASTNode]| {
+        if let Some(ASTNode::Expr(Expr::FnCall(call, position)) | ASTNode::Stmt(Stmt::FnCall(call, position))) =
+            path.last()
+            && call.namespace.is_empty()
+            && call.name == "params"
+        {
+            calls.push(*position);
+        }
+        true
+    });
+    match calls.get(usize::from(params_first)) {
+        None => Ok(()),
+        Some(position) => {
+            let error = Error::invalid("`params` is not the first statement of the script")
+                .hint("declare all inputs once, in the first statement after the imports");
+            Err(at(error, source, *position))
+        }
+    }
+}
+
 /// Looks over a compiled script.
-pub fn over(ast: &AST, source: &str, engine: &Engine, builtins: &Builtins) -> Result<()> {
+///
+/// `params_first`: whether its first statement declares inputs; anywhere else `params` would silently answer nothing.
+pub fn over(ast: &AST, source: &str, engine: &Engine, builtins: &Builtins, params_first: bool) -> Result<()> {
     no_method_is_taken_over(ast, engine, builtins)?;
+    no_params_but_first(ast, source, params_first)?;
     let inside = Inside { ast, source };
     let mut found: Option<Error> = None;
     ast.walk(&mut |path: &[ASTNode]| {

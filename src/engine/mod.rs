@@ -73,13 +73,24 @@ pub struct Interpreter {
 impl Interpreter {
     /// Builds the engine with everything registered.
     pub fn new(session: &Arc<Session>, sources: &Sources) -> Result<Interpreter> {
+        Interpreter::with_services(session, sources, |_| true)
+    }
+
+    /// Builds the engine for one script. Registering every operation takes longer than most expressions run, so a
+    /// script that imports nothing gets only the services that its text names.
+    pub fn for_script(session: &Arc<Session>, sources: &Sources, text: &str) -> Result<Interpreter> {
+        let imports = text.contains("import");
+        Interpreter::with_services(session, sources, |service| imports || text.contains(&format!("{service}::")))
+    }
+
+    fn with_services(session: &Arc<Session>, sources: &Sources, wanted: impl Fn(&str) -> bool) -> Result<Interpreter> {
         let mut engine = Engine::new();
         limit(&mut engine);
         listen(&mut engine, session);
         register_plain(&mut engine, session);
         control::register_step(&mut engine, session)?;
         isolate::register(&mut engine)?;
-        for (namespace, module) in modules(session) {
+        for (namespace, module) in modules(session, wanted) {
             engine.register_static_module(namespace, module.into());
         }
         let builtins = look::Builtins::default();
@@ -107,7 +118,7 @@ impl Interpreter {
             error
         })?;
         ast.set_source(source);
-        look::over(&ast, source, &self.engine, &self.builtins)?;
+        look::over(&ast, source, &self.engine, &self.builtins, params::is_first(&ast))?;
         let inputs = params::declared(&ast).map_err(|mut error| {
             error.facts_mut().at.get_or_insert_with(|| fault::place(Some(source), rhai::Position::new(1, 1)));
             error
@@ -120,14 +131,14 @@ impl Interpreter {
     pub fn run(&self, script: &Script) -> Result<Dynamic> {
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
-            .map_err(|failure| fault::from_engine(&self.session, &self.names, &failure))
+            .map_err(|failure| fault::from_engine(&self.session, &self.names, script.ast.source(), &failure))
     }
 
     /// Runs one function of a compiled script: how tests written in Rhai are run.
     pub fn call(&self, script: &Script, function: &str) -> Result<Dynamic> {
         self.engine
             .call_fn::<Dynamic>(&mut Scope::new(), &script.ast, function, ())
-            .map_err(|failure| fault::from_engine(&self.session, &self.names, &failure))
+            .map_err(|failure| fault::from_engine(&self.session, &self.names, script.ast.source(), &failure))
     }
 
     /// The result of a script as JSON, secrets hidden.
@@ -208,10 +219,13 @@ fn register_plain(engine: &mut Engine, session: &Arc<Session>) {
     // A thrown text answers like any other error.
     engine.register_get("kind", |_: &mut rhai::ImmutableString| "failed");
     engine.register_get("message", |text: &mut rhai::ImmutableString| text.clone());
-    for (name, instead) in [("sleep", "clock::sleep(\"10s\")"), ("timestamp", "clock::now()")] {
+    for (name, why, instead) in [
+        ("sleep", "it would not follow the session's clock", "clock::sleep(\"10s\")"),
+        ("timestamp", "it would not follow the session's clock", "clock::now()"),
+        ("exit", "it would leave steps and branches half-way, as if all were done", "throw error::failed(\"why\")"),
+    ] {
         let refuse = move |context: NativeCallContext| -> Thrown {
-            let error = Error::invalid(format!("`{name}` is not available: it would not follow the session's clock"))
-                .hint(format!("write `{instead}`"));
+            let error = Error::invalid(format!("`{name}` is not available: {why}")).hint(format!("write `{instead}`"));
             let value = value::to_dynamic(error.to_json(), value::Secrets::None);
             Err(Box::new(EvalAltResult::ErrorRuntime(value, context.call_position())))
         };
@@ -270,9 +284,9 @@ fn register_method(engine: &mut Engine, session: &Arc<Session>, binding: &'stati
 }
 
 /// Every namespace with its functions.
-fn modules(session: &Arc<Session>) -> BTreeMap<&'static str, Module> {
+fn modules(session: &Arc<Session>, wanted: impl Fn(&str) -> bool) -> BTreeMap<&'static str, Module> {
     let mut modules: BTreeMap<&'static str, Module> = BTreeMap::new();
-    for service in aws_dynamic::services() {
+    for service in aws_dynamic::services().iter().filter(|service| wanted(service.name)) {
         register_service(modules.entry(service.name).or_default(), session, service);
     }
     for binding in bindings::all() {

@@ -85,6 +85,12 @@ pub fn declared(ast: &AST) -> Result<Vec<Input>> {
     }
 }
 
+/// Whether the first statement after the imports declares inputs.
+pub fn is_first(ast: &AST) -> bool {
+    let first = ast.statements().iter().find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)));
+    first.and_then(params_argument).is_some()
+}
+
 fn params_argument(statement: &Stmt) -> Option<&Expr> {
     let call = match statement {
         Stmt::Var(var, ..) => match &var.1 {

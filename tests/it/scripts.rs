@@ -438,3 +438,100 @@ fn functions_of_one_name_in_two_modules_are_kept_apart() {
     let wanted = json!(["mainmain", outers, outers, "outerinnerinnerouter", "innerinner", "mainmain", "main", "main"]);
     assert_eq!(seen.value(), &wanted);
 }
+
+#[test]
+fn secrets_are_hidden_in_events_and_errors_too() {
+    let seen = Stage::aws(|operation, _| {
+        if operation.name == "create_tags" {
+            return Err(refusal("InvalidParameterValue", 400, "the value hunter2 is wrong"));
+        }
+        Ok(json!({ "key_material": "hunter2" }))
+    })
+    .run(
+        "let k = ec2::create_key_pair(\"a\").key_material; let said = [];
+        for f in [|| ec2::create_tags(#{ resources: [\"i\"], tags: #{ k: k } }), || ec2::create_tags(k), || clock::add(k, \"1h\"),
+            || ec2::describe_vpcs(#{ max_results: k }), || version::compare(k, \"1\")] {
+            try { f.call(); } catch (e) { said.push(e); }
+        }
+        said",
+    );
+    assert_eq!(seen.value().as_array().unwrap().len(), 5);
+    let everything = format!("{} {:?}", seen.value(), seen.events);
+    assert!(!everything.contains("hunter2"), "{everything}");
+}
+
+#[test]
+fn a_failed_look_leaves_the_creates_own_error_in_doubt() {
+    let creates = Arc::new(AtomicUsize::new(0));
+    let count = creates.clone();
+    let seen = Stage::aws(move |operation, _| match operation.name {
+        "create_vpc" => {
+            count.fetch_add(1, Ordering::Relaxed);
+            Err(refusal("InternalError", 500, "An internal error has occurred"))
+        }
+        _ => Err(refusal("UnauthorizedOperation", 403, "You are not authorized")),
+    })
+    .run("ec2::create_vpc(#{ cidr_block: \"10.0.0.0/16\" })");
+    let facts = seen.error().facts();
+    assert_eq!((facts.operation.as_deref(), facts.maybe_applied, facts.retryable), (Some("create_vpc"), true, false));
+    assert_eq!(creates.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_cancelled_session_sends_nothing_more() {
+    let cancel = ekskit::session::Cancel::default();
+    let trigger = cancel.clone();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let seen = Stage::aws(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        trigger.cancel(ekskit::error::Error::cancelled());
+        Err(refusal("RequestLimitExceeded", 503, "Request limit exceeded"))
+    })
+    .cancel(cancel)
+    .run("ec2::create_key_pair(\"a\")");
+    assert_eq!(seen.error().kind(), Kind::Cancelled, "{}", seen.rendered());
+    assert_eq!(sent.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn wrong_places_of_params_and_values_of_using_are_refused() {
+    for (script, message) in [
+        (
+            "let x = 1; let c = params(#{ a: #{ type: \"int\", value: 3 } });",
+            "`params` is not the first statement of the script",
+        ),
+        ("aws::using(#{ region: 5 }, || 1)", "`region` of `aws::using` is text, found an integer"),
+        (
+            "step \"a\" { exit(5) }",
+            "`exit` is not available: it would leave steps and branches half-way, as if all were done",
+        ),
+    ] {
+        assert_eq!(Stage::default().run(script).error().to_string(), message, "{script}");
+    }
+    let seen = Stage::default().run("let a = [1];\n  a[5]");
+    assert!(seen.rendered().contains("test.rhai:2:"), "{}", seen.rendered());
+}
+
+#[test]
+fn a_step_counts_its_own_changes() {
+    let seen = Stage::aws(|_, _| Ok(json!({}))).run(
+        "step \"all\" { parallel([|| step \"reads\" { clock::sleep(\"1s\"); 1 }, || step \"writes\" { ec2::create_key_pair(\"a\"); 1 }]) }",
+    );
+    let mut changes: Vec<(String, usize)> = Vec::new();
+    for event in &seen.events {
+        if let Event::StepEnded { name, changed, .. } = event {
+            changes.push((name.clone(), *changed));
+        }
+    }
+    changes.sort();
+    let wanted = [("all", 1), ("reads", 0), ("writes", 1)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(changes, wanted);
+}
+
+#[test]
+fn a_wait_shorter_than_its_pause_looks_again_at_its_end() {
+    let seen = Stage::default().run("wait_until(#{ timeout: \"5s\" }, || false)");
+    assert_eq!(seen.error().kind(), Kind::Timeout);
+    assert_eq!(seen.seconds, 5);
+}

@@ -183,7 +183,7 @@ impl Stage {
             runtime: runtime.handle().clone(),
         });
         let result = on_big_stack(|| {
-            let interpreter = Interpreter::new(&session, &sources)?.with_assertions();
+            let interpreter = Interpreter::for_script(&session, &sources, text)?.with_assertions();
             let script = interpreter.compile(source, text)?;
             session.set_inputs(params::resolve(&script.inputs, &Given::default())?);
             work(&interpreter, &script)

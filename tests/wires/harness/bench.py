@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,17 @@ json.dump({"clusters": [name for page in eks.get_paginator("list_clusters").pagi
 """
 
 
+# A child counts the memory of whoever forked it until it becomes the program, so a small process does the forking.
+LAUNCHER = """
+import os, sys, time
+start = time.perf_counter()
+child = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+figures = open(sys.argv[1], "w")
+print(time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to_exitcode(status), file=figures)
+"""
+
+
 @dataclass
 class Side:
     """One program doing the job."""
@@ -38,19 +48,17 @@ def measure(side: Side, environment: dict, folder: Path) -> tuple[float, float, 
     """Seconds, MiB at the peak, and what it printed."""
     if side.before:
         side.before()
+    figures = folder / "figures"
+    launcher = [sys.executable, "-S", "-E", "-c", LAUNCHER, figures]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        started = time.perf_counter()
-        child = subprocess.Popen(
-            [str(part) for part in side.command], env=environment, cwd=folder, stdout=out, stderr=err
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - started
-        child.returncode = os.waitstatus_to_exitcode(status)
+        command = [str(part) for part in [*launcher, *side.command]]
+        subprocess.run(command, env=environment, cwd=folder, stdout=out, stderr=err, check=True)
+        seconds, kibibytes, code = figures.read_text().split()
         out.seek(0)
         err.seek(0)
-        if child.returncode:
+        if code != "0":
             raise AssertionError(f"{side.name} failed: {err.read().decode()[-2000:]}")
-        return seconds, usage.ru_maxrss / 1024, out.read()
+        return float(seconds), float(kibibytes) / 1024, out.read()
 
 
 def compare(job: str, runs: int, sides: list[Side], environment: dict, folder: Path, same) -> None:
