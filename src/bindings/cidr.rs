@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::catalog::{Args, Binding, Effect, Param, Run, Ty};
-use crate::error::{Error, Kind, Result, count};
+use crate::catalog::{Args, Binding, Param, Ty};
+use crate::error::{Error, Result, count};
 
 /// `cidr::`.
 pub static ALL: &[&Binding] = &[&SUBNETS, &CONTAINS, &OVERLAPS, &SIZE, &PREFIX, &FREE_BLOCKS];
@@ -15,25 +15,6 @@ pub static ALL: &[&Binding] = &[&SUBNETS, &CONTAINS, &OVERLAPS, &SIZE, &PREFIX, 
 const BLOCKS_MAX: usize = 65_536;
 
 const CIDR: Param = Param::new("cidr", Ty::Text, "such as \"10.0.0.0/16\"");
-
-const fn pure(
-    name: &'static str,
-    doc: &'static str,
-    params: &'static [Param],
-    returns: &'static str,
-    run: fn(&Args) -> Result<Value>,
-) -> Binding {
-    Binding {
-        name,
-        effect: Effect::Pure,
-        doc,
-        params,
-        options: &[],
-        returns,
-        raises: &[Kind::Invalid],
-        run: Run::Pure(run),
-    }
-}
 
 fn parse(text: &str) -> Result<IpNet> {
     let block: IpNet = text.trim().parse().map_err(|_| {
@@ -57,7 +38,7 @@ fn prefix_of(args: &Args, block: &IpNet) -> Result<u8> {
     })
 }
 
-static SUBNETS: Binding = pure(
+static SUBNETS: Binding = Binding::pure(
     "cidr::subnets",
     "All blocks of a prefix length inside a block, in order.
 
@@ -79,7 +60,7 @@ cidr::subnets(\"10.0.0.0/16\", 8) //=> error: invalid
     },
 );
 
-static CONTAINS: Binding = pure(
+static CONTAINS: Binding = Binding::pure(
     "cidr::contains",
     "Whether a block contains another block or an address.
 
@@ -100,7 +81,7 @@ cidr::contains(\"ten\", \"10.0.0.1\") //=> error: invalid
     },
 );
 
-static OVERLAPS: Binding = pure(
+static OVERLAPS: Binding = Binding::pure(
     "cidr::overlaps",
     "Whether two blocks share an address.
 
@@ -116,7 +97,7 @@ cidr::overlaps(\"10.0.0.0/16\", \"?\") //=> error: invalid
     },
 );
 
-static SIZE: Binding = pure(
+static SIZE: Binding = Binding::pure(
     "cidr::size",
     "How many addresses a block has. AWS keeps 5 of each subnet.
 
@@ -135,7 +116,7 @@ cidr::size(\"2600::/32\") //=> error: invalid
     },
 );
 
-static PREFIX: Binding = pure(
+static PREFIX: Binding = Binding::pure(
     "cidr::prefix",
     "The prefix length of a block.
 
@@ -148,7 +129,7 @@ cidr::prefix(\"10.0.0.1/16\") //=> error: invalid
     |args| parse(args.text("cidr")).map(|block| json!(block.prefix_len())),
 );
 
-static FREE_BLOCKS: Binding = pure(
+static FREE_BLOCKS: Binding = Binding::pure(
     "cidr::free_blocks",
     "How many blocks of a prefix length inside a block are not touched by any used block or address.
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::catalog::{Answer, Args, Binding, Call, Effect, Files, Param, Run, Ty};
+use crate::catalog::{Answer, Binding, Call, Effect, Files, Param, Run, Ty};
 use crate::cloud::Future;
 use crate::error::{Error, Kind, Result};
 
@@ -15,25 +15,6 @@ pub static ALL: &[&Binding] =
 
 const TEXT: Param = Param::new("text", Ty::Text, "the text");
 const PATH: Param = Param::new("path", Ty::Text, "a file of the project, relative to its root");
-
-const fn pure(
-    name: &'static str,
-    doc: &'static str,
-    params: &'static [Param],
-    returns: &'static str,
-    run: fn(&Args) -> Result<Value>,
-) -> Binding {
-    Binding {
-        name,
-        effect: Effect::Pure,
-        doc,
-        params,
-        options: &[],
-        returns,
-        raises: &[Kind::Invalid],
-        run: Run::Pure(run),
-    }
-}
 
 const fn load(
     name: &'static str,
@@ -53,7 +34,7 @@ const fn load(
     }
 }
 
-static YAML_PARSE: Binding = pure(
+static YAML_PARSE: Binding = Binding::pure(
     "yaml::parse",
     "The value of one YAML document.
 
@@ -66,7 +47,7 @@ yaml::parse(\"a: [\") //=> error: invalid
     |args| parse_yaml(args.text("text")),
 );
 
-static YAML_PARSE_ALL: Binding = pure(
+static YAML_PARSE_ALL: Binding = Binding::pure(
     "yaml::parse_all",
     "The values of all documents of a YAML text; empty ones are left out.
 
@@ -79,7 +60,7 @@ yaml::parse_all(\"a: [\") //=> error: invalid
     |args| parse_yaml_all(args.text("text")).map(Value::Array),
 );
 
-static YAML_FORMAT: Binding = pure(
+static YAML_FORMAT: Binding = Binding::pure(
     "yaml::format",
     "A value as YAML.
 
@@ -98,7 +79,7 @@ yaml::format(#{ a: 1 }) //=> \"a: 1\\n\"
 static YAML_LOAD: Binding =
     load("yaml::load", "The value of a YAML file of the project.", "the value", |call| loaded(call, parse_yaml));
 
-static JSON_PARSE: Binding = pure(
+static JSON_PARSE: Binding = Binding::pure(
     "json::parse",
     "The value of a JSON text.
 
@@ -111,7 +92,7 @@ json::parse(\"{\") //=> error: invalid
     |args| parse_json(args.text("text")),
 );
 
-static JSON_FORMAT: Binding = pure(
+static JSON_FORMAT: Binding = Binding::pure(
     "json::format",
     "A value as JSON on one line.
 

@@ -7,8 +7,8 @@ use regex::Regex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::catalog::{Args, Binding, Effect, Param, Run, Ty};
-use crate::error::{Error, Kind, Result};
+use crate::catalog::{Args, Binding, Param, Ty};
+use crate::error::{Error, Result};
 
 /// `text::`, `diff::`, `quantity::` and `url::`.
 pub static ALL: &[&Binding] = &[
@@ -28,26 +28,7 @@ pub static ALL: &[&Binding] = &[
 const TEXT: Param = Param::new("text", Ty::Text, "the text");
 const PATTERN: Param = Param::new("pattern", Ty::Text, "a regular expression of Rust's `regex` crate");
 
-const fn pure(
-    name: &'static str,
-    doc: &'static str,
-    params: &'static [Param],
-    returns: &'static str,
-    run: fn(&Args) -> Result<Value>,
-) -> Binding {
-    Binding {
-        name,
-        effect: Effect::Pure,
-        doc,
-        params,
-        options: &[],
-        returns,
-        raises: &[Kind::Invalid],
-        run: Run::Pure(run),
-    }
-}
-
-static BASE64_ENCODE: Binding = pure(
+static BASE64_ENCODE: Binding = Binding::pure(
     "text::base64_encode",
     "A text as base64, as user data and Secrets want it.
 
@@ -59,7 +40,7 @@ text::base64_encode(\"hello\") //=> \"aGVsbG8=\"
     |args| Ok(json!(STANDARD.encode(args.text("text")))),
 );
 
-static BASE64_DECODE: Binding = pure(
+static BASE64_DECODE: Binding = Binding::pure(
     "text::base64_decode",
     "The text that a base64 text stands for.
 
@@ -79,7 +60,7 @@ text::base64_decode(\"?\") //=> error: invalid
     },
 );
 
-static HASH: Binding = pure(
+static HASH: Binding = Binding::pure(
     "text::hash",
     "The SHA-256 of a text in hexadecimal digits.
 
@@ -91,7 +72,7 @@ text::hash(\"\").len() //=> 64
     |args| Ok(json!(Sha256::digest(args.text("text")).iter().map(|byte| format!("{byte:02x}")).collect::<String>())),
 );
 
-static MATCHES: Binding = pure(
+static MATCHES: Binding = Binding::pure(
     "text::matches",
     "Whether a pattern occurs in a text.
 
@@ -104,7 +85,7 @@ text::matches(\"x\", \"(\") //=> error: invalid
     |args| Ok(json!(pattern(args)?.is_match(args.text("text")))),
 );
 
-static CAPTURES: Binding = pure(
+static CAPTURES: Binding = Binding::pure(
     "text::captures",
     "What a pattern and its groups matched first: the whole match, then each group; an empty list where it does not occur.
 
@@ -126,7 +107,7 @@ fn pattern(args: &Args) -> Result<Regex> {
     Regex::new(args.text("pattern")).map_err(|error| Error::invalid(format!("the pattern is wrong: {error}")))
 }
 
-static LINES: Binding = pure(
+static LINES: Binding = Binding::pure(
     "text::lines",
     "The lines of a text.
 
@@ -138,7 +119,7 @@ text::lines(\"a\\nb\") //=> [\"a\", \"b\"]
     |args| Ok(args.text("text").lines().map(Value::from).collect()),
 );
 
-static INDENT: Binding = pure(
+static INDENT: Binding = Binding::pure(
     "text::indent",
     "A text with every line that is not empty moved to the right.
 
@@ -160,7 +141,7 @@ text::indent(\"a\\nb\", 2) //=> \"  a\\n  b\"
     },
 );
 
-static DIFF: Binding = pure(
+static DIFF: Binding = Binding::pure(
     "diff::text",
     "The difference of two texts, line by line, as `diff -u` shows it; empty where they are the same.
 
@@ -175,7 +156,7 @@ diff::text(\"a\", \"a\") //=> \"\"
     },
 );
 
-static QUANTITY: Binding = pure(
+static QUANTITY: Binding = Binding::pure(
     "quantity::parse",
     "A Kubernetes quantity as a number of its base unit.
 
@@ -188,7 +169,7 @@ quantity::parse(\"2 gigabytes\") //=> error: invalid
     |args| crate::value::parse_quantity(args.text("text")).map(|number| json!(number)),
 );
 
-static URL_ENCODE: Binding = pure(
+static URL_ENCODE: Binding = Binding::pure(
     "url::encode",
     "A text with everything but letters, digits and `-._~` percent-encoded.
 
@@ -200,7 +181,7 @@ url::encode(\"a b/c\") //=> \"a%20b%2Fc\"
     |args| Ok(json!(utf8_percent_encode(args.text("text"), &UNRESERVED).to_string())),
 );
 
-static URL_DECODE: Binding = pure(
+static URL_DECODE: Binding = Binding::pure(
     "url::decode",
     "The text that a percent-encoded text stands for, as IAM answers policy documents.
 

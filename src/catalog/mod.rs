@@ -115,6 +115,26 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// A plain function of its arguments that takes no options and raises only `invalid`.
+    pub const fn pure(
+        name: &'static str,
+        doc: &'static str,
+        params: &'static [Param],
+        returns: &'static str,
+        run: fn(&Args) -> Result<Value>,
+    ) -> Binding {
+        Binding {
+            name,
+            effect: Effect::Pure,
+            doc,
+            params,
+            options: &[],
+            returns,
+            raises: &[Kind::Invalid],
+            run: Run::Pure(run),
+        }
+    }
+
     /// The first line of the doc.
     pub fn summary(&self) -> &'static str {
         self.doc.trim().lines().next().unwrap_or_default()
