@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, Stmt};
 
-use super::import;
+use super::{import, look};
 use crate::bindings;
 use crate::catalog::doc::{Entry, FieldDoc};
 use crate::catalog::{Effect, aws};
@@ -95,9 +95,7 @@ fn collect(module: &str, ast: &AST, calls: &mut BTreeMap<(String, String), Calls
     }
     for function in ast.iter_fn_def() {
         let own = calls.entry((module.to_owned(), function.name.to_string())).or_default();
-        let alone = ast.clone_functions_only_filtered(|_, _, _, name, params| {
-            name == function.name && params == function.params.len()
-        });
+        let alone = look::one_function(ast, &function.name, function.params.len());
         alone.walk(&mut |path| {
             own.extend(path.last().into_iter().flat_map(|node| called(module, node, &aliases)));
             true
@@ -116,8 +114,14 @@ fn called(module: &str, node: &ASTNode, aliases: &BTreeMap<String, String>) -> V
                 one(aliases.get(root).map_or(root, String::as_str), &call.name)
             }
         }
-        // Methods of a cluster handle are the `kube::` functions.
-        ASTNode::Expr(Expr::MethodCall(call, _)) => one("kube", &call.name),
+        // Methods of a cluster handle are the `kube::` functions; those of maps and lists take fewer arguments.
+        ASTNode::Expr(Expr::MethodCall(call, _)) => {
+            let binding = bindings::kube::ALL.iter().find(|binding| binding.short_name() == call.name);
+            match binding {
+                Some(binding) if super::arities(binding).contains(&call.args.len()) => one("kube", &call.name),
+                _ => Vec::new(),
+            }
+        }
         ASTNode::Expr(Expr::DynamicConstant(value, _)) => {
             value.clone().try_cast::<rhai::FnPtr>().map_or_else(Vec::new, |pointer| one(module, pointer.fn_name()))
         }

@@ -241,8 +241,7 @@ impl Inside<'_> {
         let name = pointer.fn_name();
         let function = self.ast.iter_fn_def().find(|function| function.name == name)?;
         let captured: BTreeSet<&str> = function.params.iter().take(captured).map(|name| name.as_str()).collect();
-        // The engine lets no one look into the body of one function but through a script that has no other.
-        let alone = self.ast.clone_functions_only_filtered(|_, _, _, other, _| other == name);
+        let alone = one_function(self.ast, name, function.params.len());
         let mut own = BTreeSet::new();
         let mut found = None;
         alone.walk(&mut |path| {
@@ -256,6 +255,14 @@ impl Inside<'_> {
         });
         found
     }
+}
+
+/// A script that has this function and nothing else: the engine lets no one look into the body of one function in
+/// another way. (`clone_functions_only_filtered` of Rhai 1.27 keeps all functions.)
+pub fn one_function(ast: &AST, name: &str, parameters: usize) -> AST {
+    let mut alone = ast.clone_functions_only();
+    alone.retain_functions(|_, _, other, count| other == name && count == parameters);
+    alone
 }
 
 fn step_changes(name: &str) -> Error {

@@ -201,3 +201,21 @@ fn aws_is_reached_through_a_proxy_where_the_environment_names_one() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn effects_of_script_functions_are_inferred_from_what_they_call() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, effect) in [
+        ("aws_node::plan_for", "pure"),
+        ("aws_node::plan_ips", "read"),
+        ("auth::why", "read"),
+        ("auth::ensure_mapped", "mutate"),
+        ("vpc::ensure", "mutate"),
+        ("eks::describe_cluster", "read"),
+        ("kube::apply", "mutate"),
+    ] {
+        let (code, stdout, _) = run(ekskit(folder.path()).args(["doc", name, "--output", "json"]));
+        let found: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, found[0]["effect"].as_str()), (0, Some(effect)), "{name}");
+    }
+}

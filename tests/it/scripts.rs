@@ -91,6 +91,8 @@ fn what_a_step_may_not_do_is_refused_before_anything_runs() {
         let printed = seen.events.iter().any(|event| matches!(event, Event::Print { .. }));
         assert!(!printed, "{script} ran");
     }
+    let other = "fn f(a) { a = 2; a } let a = 1; parallel([|| f(a)])[0] + step \"s\" { let g = || a; 1 }";
+    assert_eq!(Stage::default().run(other).value(), &json!(3));
     let fine = "let out = 0; for i in 0..3 { let n = step `s${i}` { let b = 0; for j in 0..i { b += 1; if b > 9 { break; } } b }; out += n; } out";
     assert_eq!(Stage::default().run(fine).value(), &json!(3));
 }
