@@ -64,7 +64,13 @@ class Trouble:
     def fails(self, instance_id: str) -> bool:
         if self.instances_fail and instance_id not in self._failed:
             self._failed.add(instance_id)
-            self._account.autoscaling.set_instance_health(InstanceId=instance_id, HealthStatus="Unhealthy")
+            try:
+                self._account.autoscaling.set_instance_health(InstanceId=instance_id, HealthStatus="Unhealthy")
+            except Exception:
+                # moto breaks down over an instance that has left its group between our look and now.
+                found = self._account.autoscaling.describe_auto_scaling_instances(InstanceIds=[instance_id])
+                if found["AutoScalingInstances"]:
+                    raise
         return instance_id in self._failed
 
     def endpoint_of(self, cluster) -> dict:
