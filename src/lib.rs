@@ -3,13 +3,14 @@
 //! The map, one line a module, top down. A module uses only modules of the lines below its own:
 //!
 //! ```text
-//! 9 cli         the command line; the only one that names cloud::live
+//! 9 cli         the command line; the only one that names cloud::live and twin
 //! 7 ui          the only one that prints
 //! 7 engine      the script engine; engine/call.rs is the one choke point, the only one that runs a binding
 //! 6 report      what a run did: a sink of events
 //! 5 session     one run: mode, gate, approval, tokens, cancellation
 //! 5 bindings    hand-written functions for scripts
 //! 5 diagnostic  an error as text
+//! 4 twin        a simulated cloud: one world, virtual time
 //! 4 catalog     everything callable, as data
 //! 3 cloud       AWS, Kubernetes and clock: interface, live, retry, paging, waiters, error tables
 //! 2 project     the project's folder and settings
@@ -19,7 +20,8 @@
 //! 0 error       kinds, exit codes, the one error
 //! ```
 //!
-//! Invariants: `rhai::` appears only in `value`, `engine`, `repl` and `cli`; only `cli` and tests name `cloud::live`;
+//! Invariants: `rhai::` appears only in `value`, `engine`, `repl` and `cli`; only `cli` and tests name `cloud::live` and `twin`;
+//!
 //! only `ui` prints; only `engine/call.rs` runs a binding; every `select!` is `biased`. anyhow is for build scripts and
 //! tests; everything else uses `error::Error`. `tests/it/tidy.rs` checks all of this from the table above.
 
@@ -35,5 +37,6 @@ pub mod project;
 pub mod report;
 pub mod session;
 pub mod sources;
+pub mod twin;
 pub mod ui;
 pub mod value;

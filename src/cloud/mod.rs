@@ -124,6 +124,31 @@ pub trait Clock: Send + Sync {
 
     /// Returns at this time. The only point where virtual time moves.
     fn sleep_until<'a>(&'a self, time: Timestamp) -> Future<'a, ()>;
+
+    /// So many threads are about to run beside each other, until [`Fork::join`].
+    fn fork(&self, threads: usize) -> Box<dyn Fork> {
+        let _ = threads;
+        Box::new(Together)
+    }
+}
+
+/// Whose turn it is among threads that run beside each other: with virtual time one at a time.
+pub trait Fork: Send + Sync {
+    /// The thread of this number begins; returns when it is its turn.
+    fn begin(&self, number: usize);
+    /// It is over.
+    fn end(&self, number: usize);
+    /// All are over, and the thread that forked goes on.
+    fn join(&self);
+}
+
+/// All at the same time, as real threads run.
+struct Together;
+
+impl Fork for Together {
+    fn begin(&self, _: usize) {}
+    fn end(&self, _: usize) {}
+    fn join(&self) {}
 }
 
 impl dyn Clock + '_ {

@@ -11,7 +11,7 @@ use super::call::{Caller, Thrown};
 use super::here::{self, Here};
 use super::{STACK_SIZE, fault};
 use crate::catalog::Effect;
-use crate::cloud::Target;
+use crate::cloud::{Fork, Target};
 use crate::error::{Error, Kind, Place, Result, count, did_you_mean};
 use crate::event::Event;
 use crate::session::Session;
@@ -301,20 +301,46 @@ fn run_branches(
             *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some((branch.label.clone(), result));
         }
     };
-    std::thread::scope(|scope| -> Result<()> {
+    let turns = caller.session.cloud.clock.fork(max);
+    let started = std::thread::scope(|scope| -> Result<()> {
         for number in 0..max {
+            let (turns, work) = (&turns, &work);
+            let branch = move || {
+                let _turn = Turn::begin(&**turns, number);
+                work();
+            };
             std::thread::Builder::new()
                 .name(format!("branch {number}"))
                 .stack_size(STACK_SIZE)
-                .spawn_scoped(scope, work)
+                .spawn_scoped(scope, branch)
                 .map_err(|error| Error::failed(format!("no thread for a branch of `parallel`: {error}")))?;
         }
         Ok(())
-    })
-    .map_err(|error| caller.throw(error))?;
+    });
+    turns.join();
+    started.map_err(|error| caller.throw(error))?;
     let results =
         slots.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
     gather(caller, results.collect())
+}
+
+/// The turn of one thread, given back however the thread ends.
+struct Turn<'a> {
+    turns: &'a dyn Fork,
+    number: usize,
+}
+
+impl<'a> Turn<'a> {
+    fn begin(turns: &'a dyn Fork, number: usize) -> Turn<'a> {
+        turns.begin(number);
+        Turn { turns, number }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.end(self.number);
+    }
 }
 
 fn run_branch(context: &NativeCallContext, branch: &Branch, outer: &Here) -> Thrown {

@@ -220,6 +220,32 @@ impl CallError {
         }
     }
 
+    /// An error answer as the wire would have brought it: for a simulated service.
+    pub fn answered(status: u16, code: &str, message: &str, request_id: &str) -> Self {
+        let (retryable, maybe_applied) = verdict(status, Some(code));
+        CallError {
+            code: Some(code.to_owned()),
+            message: message.to_owned(),
+            request_id: Some(request_id.to_owned()),
+            status: Some(status),
+            retryable,
+            maybe_applied,
+            source: format!("{code}: {message}"),
+            ..Self::empty(Phase::Service)
+        }
+    }
+
+    /// No answer in time, as the wire would have brought it; the request may have taken effect.
+    pub fn unanswered() -> Self {
+        CallError {
+            message: "request has timed out".to_owned(),
+            retryable: true,
+            maybe_applied: true,
+            source: "request has timed out".to_owned(),
+            ..Self::empty(Phase::Timeout)
+        }
+    }
+
     pub(crate) fn input(mistakes: String) -> Self {
         CallError { message: mistakes, ..Self::empty(Phase::Input) }
     }
@@ -253,9 +279,7 @@ impl CallError {
         let Details { code, message, request_id } =
             details.unwrap_or(Details { code: None, message: None, request_id: None });
         let status = raw.status().as_u16();
-        let throttled = code.as_deref().is_some_and(|code| THROTTLED.contains(&code)) || status == 429;
-        let transient =
-            code.as_deref().is_some_and(|code| TRANSIENT.contains(&code)) || matches!(status, 500 | 502..=504);
+        let (retryable, maybe_applied) = verdict(status, code.as_deref());
         CallError {
             message: message.unwrap_or_else(|| match &code {
                 Some(code) => format!("AWS answered `{code}` with no message"),
@@ -263,8 +287,8 @@ impl CallError {
             }),
             request_id: request_id.or_else(|| raw.request_id().map(str::to_owned)),
             status: Some(status),
-            retryable: throttled || transient,
-            maybe_applied: status >= 500 && !throttled,
+            retryable,
+            maybe_applied,
             body: if code.is_none() { text_of(raw) } else { None },
             source: chain(error),
             code,
@@ -318,6 +342,13 @@ const TRANSIENT: &[&str] = &[
     "ServiceUnavailableException",
     "Unavailable",
 ];
+
+/// Whether an error answer may pass by itself, and whether the request may have taken effect all the same.
+fn verdict(status: u16, code: Option<&str>) -> (bool, bool) {
+    let throttled = code.is_some_and(|code| THROTTLED.contains(&code)) || status == 429;
+    let transient = code.is_some_and(|code| TRANSIENT.contains(&code)) || matches!(status, 500 | 502..=504);
+    (throttled || transient, status >= 500 && !throttled)
+}
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())

@@ -1,0 +1,14 @@
+//! What every account has: STS, SSM parameters, quotas.
+
+use super::Row;
+use crate::twin::Arrival;
+use crate::twin::physics::Controller;
+
+/// Simulated here.
+pub const OPERATIONS: &[Row] = &[];
+
+/// What becomes of things of these tables.
+pub const ARRIVALS: &[Arrival] = &[];
+
+/// What happens by itself.
+pub const CONTROLLERS: &[Controller] = &[];

@@ -1,0 +1,10 @@
+//! Instances, launch templates, images, instance types, zones.
+
+use crate::twin::Arrival;
+use crate::twin::aws::Row;
+
+/// Simulated here.
+pub const OPERATIONS: &[Row] = &[];
+
+/// What becomes of things of these tables.
+pub const ARRIVALS: &[Arrival] = &[];

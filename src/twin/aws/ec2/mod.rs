@@ -1,0 +1,7 @@
+//! EC2: file = family of resources.
+
+pub mod compute;
+pub mod interface;
+pub mod network;
+pub mod security_group;
+pub mod volume;

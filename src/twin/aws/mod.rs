@@ -1,0 +1,210 @@
+//! AWS of a twin: one function an operation, and around it once for all: idempotency tokens, pages, and the check of
+//! every answer against the operation's schema.
+//!
+//! A function gets an input that [`aws_dynamic::normalise`] has checked, looks before it changes anything, and answers
+//! sparse JSON. An operation without a row here is an error that names it: the twin invents no answer.
+
+pub mod account;
+pub mod autoscaling;
+pub mod balancer;
+pub mod ec2;
+pub mod eks;
+pub mod filter;
+pub mod iam;
+pub mod kms;
+pub mod logs;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use aws_dynamic::{CallError, Effect, Operation};
+use serde_json::{Map, Value, json};
+
+use super::world::World;
+
+/// Why AWS says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// AWS's code: `InvalidVpcID.NotFound`.
+    pub code: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// AWS's message.
+    pub message: String,
+}
+
+/// What an operation answers.
+pub type Answer = Result<Value, Refusal>;
+
+/// Says no with this code, HTTP status and message.
+pub fn refuse<T>(code: &str, status: u16, message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal { code: code.to_owned(), status, message: message.into() })
+}
+
+/// One simulated operation.
+pub type Act = fn(&mut World, &Value) -> Answer;
+
+/// Name and function: `("ec2::describe_vpcs", describe_vpcs)`.
+pub type Row = (&'static str, Act);
+
+/// Every simulated operation.
+const ROWS: &[&[Row]] = &[
+    account::OPERATIONS,
+    autoscaling::OPERATIONS,
+    balancer::OPERATIONS,
+    ec2::compute::OPERATIONS,
+    ec2::interface::OPERATIONS,
+    ec2::network::OPERATIONS,
+    ec2::security_group::OPERATIONS,
+    ec2::volume::OPERATIONS,
+    eks::access::OPERATIONS,
+    eks::addon::OPERATIONS,
+    eks::cluster::OPERATIONS,
+    eks::nodegroup::OPERATIONS,
+    eks::pod_identity::OPERATIONS,
+    iam::OPERATIONS,
+    kms::OPERATIONS,
+    logs::OPERATIONS,
+];
+
+fn acts() -> &'static BTreeMap<&'static str, Act> {
+    static ACTS: OnceLock<BTreeMap<&'static str, Act>> = OnceLock::new();
+    ACTS.get_or_init(|| ROWS.iter().flat_map(|rows| rows.iter().copied()).collect())
+}
+
+/// The names of all simulated operations.
+pub fn simulated() -> impl Iterator<Item = &'static str> {
+    acts().keys().copied()
+}
+
+/// Answers a call as AWS does; the world is settled afterwards.
+pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
+    let name = operation.to_string();
+    let Some(act) = acts().get(name.as_str()) else {
+        return Err(not_simulated(operation));
+    };
+    let token = operation.token.and_then(|token| input[token].as_str()).map(|token| format!("{name} {token}"));
+    if let Some(remembered) = token.as_deref().and_then(|token| world.find(TOKENS, token)).cloned() {
+        if remembered["input"] == *input {
+            return Ok(remembered["answer"].clone());
+        }
+        let code = if operation.service == "ec2" { "IdempotentParameterMismatch" } else { "InvalidParameterException" };
+        return Err(error(world, 400, code, "The client token was used before with other parameters."));
+    }
+    let answer = act(world, input).and_then(|answer| page(operation, input, answer));
+    if operation.effect == Effect::Mutate {
+        super::physics::settle(world);
+    }
+    let answer = match answer {
+        Ok(answer) => visible(answer),
+        Err(refusal) => return Err(error(world, refusal.status, &refusal.code, &refusal.message)),
+    };
+    let whole = aws_dynamic::complete(operation, answer).map_err(|invalid| {
+        let message = format!("the twin's answer to `{name}` does not fit its schema: {invalid:?}");
+        error(world, 500, "TwinAnswer", &message)
+    })?;
+    if let Some(token) = token {
+        world.put(TOKENS, &token, json!({ "input": input, "answer": whole }));
+    }
+    Ok(whole)
+}
+
+/// Answers by idempotency token.
+pub const TOKENS: &str = "tokens";
+
+/// Calls another operation from within one: a managed node group makes an Auto Scaling group as anybody would.
+pub fn within(world: &mut World, name: &str, input: Value) -> Answer {
+    let Some((service, short)) = name.split_once("::") else { return refuse("TwinName", 500, name) };
+    let Some(operation) = aws_dynamic::operation(service, short) else { return refuse("TwinName", 500, name) };
+    let Some(act) = acts().get(name) else {
+        return refuse("NotSimulated", 501, format!("`{name}` is not simulated"));
+    };
+    match aws_dynamic::normalise(operation, input, aws_dynamic::Enums::Lenient) {
+        Ok(input) => act(world, &input),
+        Err(invalid) => refuse("TwinInput", 500, format!("{invalid:?}")),
+    }
+}
+
+fn not_simulated(operation: &Operation) -> CallError {
+    let message = format!("`{operation}` is not simulated: a rehearsal can not answer it");
+    CallError::answered(501, "NotSimulated", &message, "")
+}
+
+/// An error as it would arrive.
+pub fn error(world: &mut World, status: u16, code: &str, message: &str) -> CallError {
+    let id = world.uuid("request");
+    CallError::answered(status, code, message, &id)
+}
+
+/// Without the keys that are the twin's own.
+fn visible(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let shown = map.into_iter().filter(|(key, _)| !key.starts_with('_'));
+            Value::Object(shown.map(|(key, value)| (key, visible(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(visible).collect()),
+        other => other,
+    }
+}
+
+/// Things on a page where the caller names no limit.
+const PAGE_SIZE: usize = 100;
+
+/// The page that was asked for, with the token of the next.
+fn page(operation: &Operation, input: &Value, mut answer: Value) -> Answer {
+    let Some(paginator) = operation.paginator else { return Ok(answer) };
+    let start = match input[paginator.input_token].as_str() {
+        None => 0,
+        Some(token) => match token.strip_prefix("page-").and_then(|number| number.parse::<usize>().ok()) {
+            Some(start) => start,
+            None => return refuse("InvalidParameterException", 400, "The nextToken is not valid."),
+        },
+    };
+    let limit = paginator.limit.and_then(|limit| input[limit].as_u64()).and_then(|limit| usize::try_from(limit).ok());
+    let size = limit.unwrap_or(PAGE_SIZE).max(1);
+    let path: Vec<String> = match paginator.items {
+        Some(path) => path.iter().map(|&part| part.to_owned()).collect(),
+        None => answer.as_object().and_then(longest_list).into_iter().collect(),
+    };
+    let list = path.iter().try_fold(&mut answer, |value, key| value.get_mut(key.as_str()));
+    let Some(Value::Array(items)) = list else { return Ok(answer) };
+    let total = items.len();
+    *items = items.drain(..).skip(start).take(size).collect();
+    if start + size < total {
+        let mut slot = &mut answer;
+        for key in paginator.output_token {
+            slot = &mut slot[*key];
+        }
+        *slot = json!(format!("page-{}", start + size));
+    }
+    Ok(answer)
+}
+
+fn longest_list(answer: &Map<String, Value>) -> Option<String> {
+    let lists = answer.iter().filter_map(|(key, value)| Some((value.as_array()?.len(), key)));
+    lists.max().map(|(_, key)| key.clone())
+}
+
+/// The texts of a list, or none.
+pub fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// A text, empty where there is none.
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+/// The tags that `tag_specifications` gives to a resource type, as EC2 shows them.
+pub fn specified_tags(input: &Value, resource_type: &str) -> Value {
+    let specifications = input["tag_specifications"].as_array().into_iter().flatten();
+    let fitting = specifications.filter(|one| one["resource_type"] == resource_type);
+    let tags = fitting.flat_map(|one| one["tags"].as_array().into_iter().flatten().cloned());
+    Value::Array(tags.collect())
+}
+
+/// The value of a tag in a list of `{ key, value }`.
+pub fn tag<'a>(tags: &'a Value, key: &str) -> Option<&'a str> {
+    tags.as_array()?.iter().find(|tag| tag["key"] == key)?["value"].as_str()
+}

@@ -1,0 +1,139 @@
+//! What the API server of one cluster holds: objects by kind, namespace and name, as they were last written.
+//!
+//! The store keeps what etcd and the generic registry keep (uid, resourceVersion, generation, creationTimestamp) and
+//! knows nothing of kinds; validation, defaults and field ownership stand in front of it, controllers behind it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Objects of one kind by `namespace/name`, or by name where the kind is not namespaced.
+pub type Objects = BTreeMap<String, Value>;
+
+/// A kind as the store names it: `pods`, `deployments.apps`.
+pub type Kind<'a> = &'a str;
+
+/// All objects of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    /// The last resourceVersion given out.
+    #[serde(default)]
+    revision: u64,
+    #[serde(default)]
+    objects: BTreeMap<String, Objects>,
+    #[serde(skip)]
+    dirty: BTreeSet<String>,
+}
+
+/// The key of an object: `namespace/name`, or the name.
+pub fn key(namespace: Option<&str>, name: &str) -> String {
+    match namespace {
+        Some(namespace) if !namespace.is_empty() => format!("{namespace}/{name}"),
+        _ => name.to_owned(),
+    }
+}
+
+/// The key of this object.
+pub fn key_of(object: &Value) -> String {
+    let metadata = &object["metadata"];
+    key(metadata["namespace"].as_str(), metadata["name"].as_str().unwrap_or_default())
+}
+
+impl Store {
+    /// The last resourceVersion given out.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Objects of a kind, in the order of their keys, which is etcd's.
+    pub fn list(&self, kind: Kind<'_>) -> &Objects {
+        static EMPTY: Objects = Objects::new();
+        self.objects.get(kind).unwrap_or(&EMPTY)
+    }
+
+    /// One object.
+    pub fn get(&self, kind: Kind<'_>, key: &str) -> Option<&Value> {
+        self.objects.get(kind)?.get(key)
+    }
+
+    /// The kinds that have objects.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.objects.iter().filter(|(_, objects)| !objects.is_empty()).map(|(kind, _)| kind.as_str())
+    }
+
+    /// Stores a new object: gives it its resourceVersion; the caller gave it uid and creationTimestamp. `generation` is 1
+    /// where the object has a `spec`.
+    pub fn create(&mut self, kind: Kind<'_>, mut object: Value) -> &Value {
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        if object.get("spec").is_some() && object["metadata"]["generation"].is_null() {
+            object["metadata"]["generation"] = json!(1);
+        }
+        self.dirty.insert(kind.to_owned());
+        let key = key_of(&object);
+        let slot = self.objects.entry(kind.to_owned()).or_default().entry(key).or_insert(Value::Null);
+        *slot = object;
+        slot
+    }
+
+    /// Replaces an object that is there. A write that changes nothing keeps the resourceVersion; one that changes what is
+    /// outside of `metadata` and `status` gets the next generation. Answers what is stored now.
+    pub fn update(&mut self, kind: Kind<'_>, mut object: Value) -> Option<&Value> {
+        let key = key_of(&object);
+        let slot = self.objects.get_mut(kind)?.get_mut(&key)?;
+        object["metadata"]["resourceVersion"] = slot["metadata"]["resourceVersion"].clone();
+        object["metadata"]["generation"] = slot["metadata"]["generation"].clone();
+        if object["metadata"]["generation"].is_null() {
+            remove(&mut object["metadata"], "generation");
+        }
+        if object == *slot {
+            return Some(slot);
+        }
+        if let Some(generation) = slot["metadata"]["generation"].as_i64()
+            && differs_in_desire(slot, &object)
+        {
+            object["metadata"]["generation"] = json!(generation + 1);
+        }
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
+        self.dirty.insert(kind.to_owned());
+        *slot = object;
+        Some(slot)
+    }
+
+    /// Changes an object in place as [`update`](Store::update) does; controllers use it for status and the like.
+    pub fn change(&mut self, kind: Kind<'_>, key: &str, change: impl FnOnce(&mut Value)) -> bool {
+        let Some(mut object) = self.get(kind, key).cloned() else { return false };
+        change(&mut object);
+        self.update(kind, object).is_some()
+    }
+
+    /// Removes an object at once, whatever its finalizers say.
+    pub fn remove(&mut self, kind: Kind<'_>, key: &str) -> Option<Value> {
+        let removed = self.objects.get_mut(kind)?.remove(key)?;
+        self.revision += 1;
+        self.dirty.insert(kind.to_owned());
+        Some(removed)
+    }
+
+    /// Kinds that changed since the last time.
+    pub(in crate::twin) fn take_dirty(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.dirty)
+    }
+}
+
+fn remove(value: &mut Value, key: &str) {
+    if let Some(map) = value.as_object_mut() {
+        map.remove(key);
+    }
+}
+
+/// Whether anything but `metadata` and `status` differs.
+fn differs_in_desire(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
+    let desire = |key: &&String| key.as_str() != "metadata" && key.as_str() != "status";
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).filter(desire).collect();
+    keys.into_iter().any(|key| old.get(key) != new.get(key))
+}

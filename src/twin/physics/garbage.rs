@@ -1,0 +1,10 @@
+//! Owners that are gone, namespaces that end.
+
+use super::Controller;
+use crate::twin::Arrival;
+
+/// What becomes of things of these tables.
+pub const ARRIVALS: &[Arrival] = &[];
+
+/// What happens by itself.
+pub const CONTROLLERS: &[Controller] = &[];

@@ -1,0 +1,392 @@
+//! The state of a twin: what AWS and the API servers of its clusters hold, the clock, and what is under way.
+//!
+//! A thing of AWS is a JSON document in a table, in the field names of the answers that show it and sparse: what is
+//! absent is null in an answer. A key that begins with `_` is the twin's own and no answer shows it. So a world file
+//! reads like answers of AWS, and a person can change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::kube::store::Store;
+use super::lifecycle;
+use crate::error::{Error, Result};
+
+/// Things of one type by their id.
+pub type Table = BTreeMap<String, Value>;
+
+/// Something that will be so at a later time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transition {
+    /// When.
+    #[serde(with = "moment")]
+    pub at: Timestamp,
+    /// Breaks ties: first planned, first come.
+    pub order: u64,
+    /// When it was planned.
+    #[serde(with = "moment")]
+    pub since: Timestamp,
+    /// The table, such as `eks/clusters`, or `kube/pods`.
+    pub table: String,
+    /// Which thing; of Kubernetes `cluster/namespace/name`.
+    pub id: String,
+    /// What it becomes: `ACTIVE`.
+    pub to: String,
+}
+
+/// A transition that came true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The table.
+    pub table: String,
+    /// Which thing.
+    pub id: String,
+    /// What it became.
+    pub to: String,
+    /// When it was planned.
+    pub since: Timestamp,
+    /// When it came true.
+    pub at: Timestamp,
+}
+
+/// The whole state. Everything but `history` and `dirty` is in its file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct World {
+    /// Virtual time.
+    #[serde(with = "moment")]
+    pub now: Timestamp,
+    /// All that looks random comes from it.
+    pub seed: u64,
+    /// The account.
+    pub account: String,
+    /// The one region.
+    pub region: String,
+    /// Who calls, where no role is assumed.
+    pub caller: String,
+    /// How many ids of each type were given out.
+    #[serde(default)]
+    counters: BTreeMap<String, u64>,
+    /// What will be so later.
+    #[serde(default)]
+    pending: Vec<Transition>,
+    /// Things of AWS: `ec2/vpcs` by id.
+    #[serde(default)]
+    aws: BTreeMap<String, Table>,
+    /// What the API server of each cluster holds.
+    #[serde(default)]
+    kube: BTreeMap<String, Store>,
+    /// Transitions that came true in this process.
+    #[serde(skip)]
+    pub history: Vec<Passed>,
+    /// Tables with changes that the controllers have not looked at: `ec2/vpcs`; `kube/pods` of any cluster.
+    #[serde(skip)]
+    dirty: BTreeSet<String>,
+    /// Keys that this call created, for faults.
+    #[serde(skip)]
+    pub(super) created: Vec<(String, String)>,
+    /// Who makes the call that is being answered.
+    #[serde(skip)]
+    pub(super) acting: String,
+    /// Behaviours that a test of the twin itself has switched off, to see that another test notices.
+    #[serde(skip)]
+    off: BTreeSet<String>,
+    /// How many times as long as usual transitions take; 0 = as usual.
+    #[serde(skip)]
+    pub(super) slowness: u32,
+}
+
+/// Tables of facts about AWS. A world file names only those that differ from the default world's.
+pub const FACTS: &[&str] = &[
+    "ec2/availability_zones",
+    "ec2/images",
+    "ec2/instance_types",
+    "eks/access_policies",
+    "eks/addon_versions",
+    "eks/cluster_versions",
+    "iam/policies",
+    "servicequotas/quotas",
+    "ssm/parameters",
+];
+
+const DEFAULT: &str = include_str!("worlds/default.yaml");
+const FACT_FILES: &[&str] = &[
+    include_str!("worlds/ec2.yaml"),
+    include_str!("worlds/eks.yaml"),
+    include_str!("worlds/account.yaml"),
+    include_str!("worlds/instance_types.yaml"),
+];
+
+impl World {
+    /// The default world: an account in us-west-2 with nothing in it.
+    pub fn new(seed: u64) -> Result<World> {
+        let mut world = World::parse(DEFAULT)?;
+        world.seed = seed;
+        Ok(world)
+    }
+
+    /// The world that documented examples run on.
+    pub fn docs() -> Result<World> {
+        World::parse(include_str!("worlds/docs.yaml"))
+    }
+
+    /// Reads a world file.
+    pub fn parse(text: &str) -> Result<World> {
+        let mut world: World =
+            serde_yaml::from_str(text).map_err(|error| Error::invalid(format!("no world file: {error}")))?;
+        for (name, table) in facts()? {
+            world.aws.entry(name).or_insert(table);
+        }
+        world.pending.sort();
+        Ok(world)
+    }
+
+    /// The text of a world file.
+    pub fn to_yaml(&self) -> Result<String> {
+        let mut shown = self.clone();
+        let facts = facts()?;
+        shown.aws.retain(|name, table| !table.is_empty() && facts.get(name) != Some(table));
+        serde_yaml::to_string(&shown).map_err(|error| Error::bug(format!("a world can not be written: {error}")))
+    }
+
+    /// A table; empty where nothing was ever in it.
+    pub fn table(&self, name: &str) -> &Table {
+        static EMPTY: Table = Table::new();
+        self.aws.get(name).unwrap_or(&EMPTY)
+    }
+
+    /// The names of all tables.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, &Table)> {
+        self.aws.iter().map(|(name, table)| (name.as_str(), table))
+    }
+
+    /// A thing, if it is there.
+    pub fn find(&self, table: &str, id: &str) -> Option<&Value> {
+        self.aws.get(table)?.get(id)
+    }
+
+    /// A thing to change, if it is there. Its table counts as changed.
+    pub fn find_mut(&mut self, table: &str, id: &str) -> Option<&mut Value> {
+        let thing = self.aws.get_mut(table)?.get_mut(id)?;
+        self.dirty.insert(table.to_owned());
+        Some(thing)
+    }
+
+    /// Puts a thing in place.
+    pub fn put(&mut self, table: &str, id: &str, thing: Value) {
+        let old = self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
+        if old.is_none() {
+            self.created.push((table.to_owned(), id.to_owned()));
+        }
+        self.dirty.insert(table.to_owned());
+    }
+
+    /// Takes a thing away, and what was planned for it.
+    pub fn remove(&mut self, table: &str, id: &str) -> Option<Value> {
+        let removed = self.aws.get_mut(table)?.remove(id)?;
+        self.pending.retain(|planned| planned.table != table || planned.id != id);
+        self.dirty.insert(table.to_owned());
+        Some(removed)
+    }
+
+    /// Takes a thing away for a moment, without anybody noticing: a thing that is not visible yet.
+    pub(super) fn hide(&mut self, table: &str, id: &str) -> Option<Value> {
+        self.aws.get_mut(table)?.remove(id)
+    }
+
+    /// Puts a hidden thing back.
+    pub(super) fn unhide(&mut self, table: &str, id: &str, thing: Value) {
+        self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
+    }
+
+    /// A hash of seed, type and count as lower-case hexadecimal digits.
+    pub fn digits(&mut self, of: &str, length: usize) -> String {
+        let count = self.counters.entry(of.to_owned()).or_default();
+        *count += 1;
+        let digest = Sha256::digest(format!("{}\n{of}\n{count}", self.seed).as_bytes());
+        digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).cycle().take(length).map(hexadecimal).collect()
+    }
+
+    /// A new id in the form of EC2: `vpc-` and 17 digits.
+    pub fn id(&mut self, prefix: &str) -> String {
+        let digits = self.digits(prefix, 16);
+        format!("{prefix}-0{digits}")
+    }
+
+    /// A new UUID.
+    pub fn uuid(&mut self, of: &str) -> String {
+        let digits = self.digits(of, 32);
+        let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
+        format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    }
+
+    /// A new number below `below`, the same for the same seed.
+    pub fn random(&mut self, of: &str, below: u64) -> u64 {
+        let digits = self.digits(of, 15);
+        u64::from_str_radix(&digits, 16).unwrap_or(0) % below.max(1)
+    }
+
+    /// Now, as AWS and Kubernetes write it: whole seconds, RFC 3339 UTC.
+    pub fn now_text(&self) -> String {
+        moment::text(self.now)
+    }
+
+    /// The ARN of something in this account and region: `arn("eks", "cluster/prod")`.
+    pub fn arn(&self, service: &str, rest: &str) -> String {
+        format!("arn:aws:{service}:{}:{}:{rest}", self.region, self.account)
+    }
+
+    /// The ARN of something of IAM: `iam_arn("role/prod")`.
+    pub fn iam_arn(&self, rest: &str) -> String {
+        format!("arn:aws:iam::{}:{rest}", self.account)
+    }
+
+    /// Plans a transition after as long as the table of durations says.
+    pub fn begin(&mut self, table: &str, id: &str, to: &str) {
+        let pause = lifecycle::duration(table, to);
+        self.begin_after(pause, table, id, to);
+    }
+
+    /// Plans a transition after this long.
+    pub fn begin_after(&mut self, pause: Duration, table: &str, id: &str, to: &str) {
+        let pause = pause * self.slowness.max(1);
+        let at = self.now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
+        let order = self.counters.entry("transition".to_owned()).or_default();
+        *order += 1;
+        let planned = Transition {
+            at,
+            order: *order,
+            since: self.now,
+            table: table.to_owned(),
+            id: id.to_owned(),
+            to: to.to_owned(),
+        };
+        let place = self.pending.partition_point(|other| *other <= planned);
+        self.pending.insert(place, planned);
+    }
+
+    /// Whether this is planned.
+    pub fn is_planned(&self, table: &str, id: &str, to: &str) -> bool {
+        self.pending.iter().any(|planned| planned.table == table && planned.id == id && planned.to == to)
+    }
+
+    /// Drops what is planned for a thing.
+    pub fn forget(&mut self, table: &str, id: &str) {
+        self.pending.retain(|planned| planned.table != table || planned.id != id);
+    }
+
+    /// What is planned.
+    pub fn pending(&self) -> &[Transition] {
+        &self.pending
+    }
+
+    /// Lets time pass; what was planned until then comes true in order.
+    pub fn advance(&mut self, to: Timestamp) {
+        while self.pending.first().is_some_and(|planned| planned.at <= to) {
+            let planned = self.pending.remove(0);
+            self.now = self.now.max(planned.at);
+            super::arrive(self, &planned);
+            let Transition { at, since, table, id, to, .. } = planned;
+            self.history.push(Passed { table, id, to, since, at });
+            super::physics::settle(self);
+        }
+        self.now = self.now.max(to);
+    }
+
+    /// The store behind the API server of a cluster.
+    pub fn store(&self, cluster: &str) -> Option<&Store> {
+        self.kube.get(cluster)
+    }
+
+    /// The same, to change. Stores tell themselves which of their tables changed.
+    pub fn store_mut(&mut self, cluster: &str) -> Option<&mut Store> {
+        self.kube.get_mut(cluster)
+    }
+
+    /// The names of the clusters that have an API server.
+    pub fn clusters(&self) -> Vec<String> {
+        self.kube.keys().cloned().collect()
+    }
+
+    /// Starts the API server of a cluster, empty.
+    pub fn start_server(&mut self, cluster: &str) {
+        self.kube.insert(cluster.to_owned(), Store::default());
+    }
+
+    /// Ends the API server of a cluster, with all it held.
+    pub fn stop_server(&mut self, cluster: &str) {
+        self.kube.remove(cluster);
+        let within = format!("{cluster}/");
+        self.pending.retain(|planned| !planned.table.starts_with("kube/") || !planned.id.starts_with(&within));
+    }
+
+    /// Takes what changed since the last time: names of tables, those of stores as `kube/pods`.
+    pub(super) fn take_dirty(&mut self) -> BTreeSet<String> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for store in self.kube.values_mut() {
+            dirty.extend(store.take_dirty().into_iter().map(|kind| format!("kube/{kind}")));
+        }
+        dirty
+    }
+
+    /// Switches a behaviour off, as only tests of the twin itself do.
+    pub fn switch_off(&mut self, behaviour: &str) {
+        self.off.insert(behaviour.to_owned());
+    }
+
+    /// Whether this behaviour is switched off.
+    pub fn is_off(&self, behaviour: &str) -> bool {
+        self.off.contains(behaviour)
+    }
+
+    /// Makes the controllers look at a table again.
+    pub fn touch(&mut self, table: &str) {
+        self.dirty.insert(table.to_owned());
+    }
+}
+
+fn hexadecimal(digit: u8) -> char {
+    char::from_digit(u32::from(digit), 16).unwrap_or('0')
+}
+
+/// The facts of the default world; parsed once.
+fn facts() -> Result<BTreeMap<String, Table>> {
+    static FACTS_PARSED: std::sync::OnceLock<BTreeMap<String, Table>> = std::sync::OnceLock::new();
+    if let Some(known) = FACTS_PARSED.get() {
+        return Ok(known.clone());
+    }
+    let mut all = BTreeMap::new();
+    for text in FACT_FILES {
+        let tables: BTreeMap<String, Table> = serde_yaml::from_str(text)
+            .map_err(|error| Error::bug(format!("the facts of the default world can not be read: {error}")))?;
+        all.extend(tables);
+    }
+    Ok(FACTS_PARSED.get_or_init(|| all).clone())
+}
+
+/// Times in world files.
+pub mod moment {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// RFC 3339 UTC.
+    pub fn text(time: Timestamp) -> String {
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// Writes a time, with its fraction where it has one.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time.to_string())
+    }
+
+    /// Reads a time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
