@@ -1,5 +1,9 @@
 //! The Kubernetes API of a twin, on the wire: HTTP in, HTTP out.
 
+pub mod apply;
+pub mod fields;
+pub mod patch;
+pub mod schema;
 pub mod store;
 
 use http::request::Parts;

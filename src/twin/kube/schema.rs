@@ -1,0 +1,1 @@
+//! How the lists and maps of Kubernetes objects merge: the list types and merge keys of the API reference, as one table.
