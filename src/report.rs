@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::event::{Effect, Event, Sink};
+use crate::value::format_duration;
 
 /// Collects steps and calls.
 #[derive(Default)]
@@ -16,7 +18,11 @@ struct Counts {
     steps: Vec<Value>,
     calls: BTreeMap<String, u64>,
     changed: u64,
+    virtual_time: Option<(Duration, CriticalPath)>,
 }
+
+/// The chain of things that took the time of a rehearsal, in order, and how long each took.
+pub type CriticalPath = Vec<(String, Duration)>;
 
 impl Report {
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -28,13 +34,44 @@ impl Report {
         self.counts().changed
     }
 
+    /// Notes how long a rehearsal would have taken, and what took so long.
+    pub fn rehearsed(&self, took: Duration, path: CriticalPath) {
+        self.counts().virtual_time = Some((took, path));
+    }
+
+    /// What the operator reads at the end of a rehearsal.
+    pub fn rehearsal(&self) -> String {
+        let Some((took, path)) = self.counts().virtual_time.clone() else { return String::new() };
+        let links: Vec<String> =
+            path.iter().map(|(what, took)| format!("{what} ({})", format_duration(*took))).collect();
+        let mut text = format!("rehearsed {} of virtual time", format_duration(took));
+        if !links.is_empty() {
+            text.push_str(&format!(
+                "; its critical path, {}: {}",
+                format_duration(path.iter().map(|(_, took)| *took).sum()),
+                links.join(" → ")
+            ));
+        }
+        text
+    }
+
     /// Adds `steps`, `changed` and `calls` to the document of a run.
     pub fn add_to(&self, document: &mut Value) {
         let counts = self.counts();
         document["steps"] = Value::Array(counts.steps.clone());
         document["changed"] = json!(counts.changed);
         document["calls"] = json!(counts.calls);
+        if let Some((took, path)) = &counts.virtual_time {
+            document["virtual_seconds"] = json!(seconds(*took));
+            let links = path.iter().map(|(what, took)| json!({ "what": what, "seconds": seconds(*took) }));
+            document["critical_path"] = Value::Array(links.collect());
+        }
     }
+}
+
+/// Seconds with their milliseconds.
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 impl Sink for Report {
@@ -52,7 +89,7 @@ impl Sink for Report {
                     "path": path,
                     "outcome": error.as_ref().map_or("done", |error| error.kind().name()),
                     "changed": changed,
-                    "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
+                    "seconds": seconds(*took),
                 }));
             }
             _ => {}

@@ -140,7 +140,7 @@ impl Session {
         if effect == Effect::Mutate && self.mode.read_only {
             return Err(Error::refused(format!("refused `{binding}`: this session only reads"))
                 .note(format!("`{binding}` changes the cloud"))
-                .hint("run again without `--read-only`"));
+                .hint("run again without `--read-only`, or rehearse it with `--rehearse`"));
         }
         Ok(())
     }
@@ -324,7 +324,12 @@ impl Session {
             Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target.clone()));
         if !self.kubeconfig_is_explicit() {
             let label = connection.label().to_owned();
-            self.events.message(Level::Info, format!("`kube::` calls go to context `{label}` of the kubeconfig"));
+            let place = if self.cloud.aws.is_live() {
+                format!("context `{label}` of the kubeconfig")
+            } else {
+                format!("cluster `{label}` of the world")
+            };
+            self.events.message(Level::Info, format!("`kube::` calls go to {place}"));
         }
         self.state().kubeconfig = Some(connection.clone());
         Ok(connection)

@@ -3,6 +3,7 @@
 pub mod doc;
 pub mod eval;
 pub mod kubeconfig;
+pub mod rehearsal;
 pub mod run;
 pub mod start;
 pub mod token;
@@ -68,6 +69,21 @@ pub struct SessionFlags {
     /// A context of the kubeconfig other than the current one
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
+    /// Rehearses on a simulated cloud, in virtual time: no account, no network
+    #[arg(long)]
+    pub rehearse: bool,
+    /// Rehearses on the world of this file
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<std::path::PathBuf>,
+    /// Writes the world to this file when the rehearsal is over
+    #[arg(long, value_name = "FILE")]
+    pub world_out: Option<std::path::PathBuf>,
+    /// Where all that looks random in a rehearsal comes from
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// What goes wrong in a rehearsal
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<std::path::PathBuf>,
     /// Ends the run after this long, such as 2h
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<std::time::Duration>,

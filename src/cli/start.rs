@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::SessionFlags;
+use super::rehearsal::{self, Rehearsal};
 use crate::cloud::{Cloud, Endpoint, live};
 use crate::engine::params::{self, Given};
 use crate::engine::{Interpreter, Script, on_big_stack};
@@ -26,6 +27,8 @@ pub struct Started {
     pub sources: Sources,
     /// What it did.
     pub report: Arc<Report>,
+    /// The simulated cloud, where there is one.
+    pub rehearsal: Option<Rehearsal>,
     /// Drives the futures; ends when dropped.
     pub runtime: Runtime,
 }
@@ -48,6 +51,7 @@ pub fn live_cloud(region: Option<String>) -> Cloud {
 /// Starts a session for the scripts of a folder.
 pub fn start(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, style: Style) -> Result<Started> {
     let project = Project::of(folder)?;
+    let rehearsal = rehearsal::of(flags)?;
     let runtime = runtime()?;
     let report = Arc::new(Report::default());
     let events = Events::to(vec![Arc::new(Progress::new(style)), report.clone()]);
@@ -56,12 +60,16 @@ pub fn start(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, s
         (None, None) if !kubeconfig_by_default => None,
         (path, context) => Some(Endpoint::Kubeconfig { path: path.clone(), context: context.clone() }),
     };
+    let (cloud, run) = match &rehearsal {
+        Some(rehearsal) => (rehearsal.twin.cloud(), rehearsal.run.clone()),
+        None => (live_cloud(project.settings.region.clone()), live_run_id()),
+    };
     let session = Session::new(Setup {
-        cloud: live_cloud(project.settings.region.clone()),
-        mode: Mode { read_only: flags.read_only, assume_yes: flags.yes },
+        cloud,
+        mode: Mode { read_only: flags.read_only, assume_yes: flags.yes || rehearsal.is_some() },
         events,
         cancel: cancel.clone(),
-        run: live_run_id(),
+        run,
         project,
         target: flags.target.target(),
         kubeconfig,
@@ -69,7 +77,7 @@ pub fn start(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, s
         runtime: runtime.handle().clone(),
     });
     watch_for_the_end(&runtime, cancel, flags.timeout);
-    Ok(Started { session, sources: Sources::default(), report, runtime })
+    Ok(Started { session, sources: Sources::default(), report, rehearsal, runtime })
 }
 
 /// Ctrl-C ends the session, a second one the program; so does the time limit.
@@ -147,7 +155,8 @@ fn read_values(path: &Path) -> Result<serde_json::Map<String, Value>> {
 
 /// Compiles, checks the inputs, runs, prints, and answers the exit code.
 pub fn go(started: Started, source: &str, text: &str, given: &Given, format: Format, style: Style) -> Exit {
-    let Started { session, sources, report, runtime } = started;
+    let Started { session, sources, report, rehearsal, runtime } = started;
+    let begun = session.cloud.clock.now();
     let result = on_big_stack(|| {
         let interpreter = Interpreter::for_script(&session, &sources, text)?;
         let script = interpreter.compile(source, text)?;
@@ -158,6 +167,14 @@ pub fn go(started: Started, source: &str, text: &str, given: &Given, format: For
     .and_then(|result| result)
     // A script that was over by the time the cancellation was seen is cancelled all the same.
     .and_then(|value| if session.cancel.is_cancelled() { Err(session.cancel.reason()) } else { Ok(value) });
+    let result = match rehearsal.as_ref().map(Rehearsal::finish) {
+        Some(Err(unwritten)) => result.and(Err(unwritten)),
+        _ => result,
+    };
+    if let Some(rehearsal) = &rehearsal {
+        report.rehearsed(session.cloud.clock.since(begun), rehearsal.twin.critical_path(begun));
+        ui::note(&report.rehearsal());
+    }
     // A call that was given up must not keep the program alive.
     runtime.shutdown_background();
     match result {

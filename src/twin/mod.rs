@@ -7,12 +7,14 @@
 
 pub mod aws;
 pub mod clock;
+pub mod faults;
 pub mod kube;
 pub mod lifecycle;
 pub mod physics;
 pub mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_dynamic::{CallError, Operation};
 use http::{Request, Response};
@@ -20,7 +22,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use self::clock::Baton;
-use self::world::{Transition, World};
+use self::world::{Passed, Transition, World};
 use crate::cloud::{Aws, Clock, Cloud, Endpoint, Fork, Future, Kube, Target};
 use crate::error::{Error, Result, list_or};
 use crate::value::Secret;
@@ -46,6 +48,36 @@ impl Twin {
     /// The world as it is now.
     pub fn world(&self) -> World {
         self.baton.world().clone()
+    }
+
+    /// The chain of transitions since a time, each begun after the one before it was over, that accounts for most of the
+    /// time: what a rehearsal waited for, and how long each took.
+    pub fn critical_path(&self, since: Timestamp) -> Vec<(String, Duration)> {
+        let world = self.baton.world();
+        let mut passed: Vec<&Passed> =
+            world.history.iter().filter(|passed| passed.since >= since && passed.at > passed.since).collect();
+        passed.sort_by_key(|passed| (passed.at, passed.since));
+        // The longest chain that ends with each transition, as its length and the transition before.
+        let mut best: Vec<(Duration, Option<usize>)> = Vec::with_capacity(passed.len());
+        // The longest chain among the first so many.
+        let mut longest: Vec<usize> = Vec::with_capacity(passed.len());
+        for (index, one) in passed.iter().enumerate() {
+            let earlier = passed[..index].partition_point(|other| other.at <= one.since);
+            let before = earlier.checked_sub(1).and_then(|last| longest.get(last).copied());
+            let length = before.and_then(|before| best.get(before)).map_or(Duration::ZERO, |(length, _)| *length);
+            best.push((length + one.took(), before));
+            let leader = longest.last().copied().filter(|leader| best[*leader].0 >= best[index].0);
+            longest.push(leader.unwrap_or(index));
+        }
+        let mut path = Vec::new();
+        let mut next = longest.last().copied();
+        while let Some(index) = next {
+            let one = passed[index];
+            path.push((format!("{} {} → {}", one.table, one.id, one.to), one.took()));
+            next = best[index].1;
+        }
+        path.reverse();
+        path
     }
 
     /// Changes the world from outside, as tests do.
@@ -76,7 +108,7 @@ impl Aws for Twin {
             Some(refusal) => Err(refusal),
             None => {
                 world.acting = caller(&world, target);
-                aws::call(&mut world, operation, input)
+                faults::call(&mut world, operation, input)
             }
         };
         Box::pin(std::future::ready(answer))
@@ -126,7 +158,7 @@ impl Kube for Twin {
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = body.collect_bytes().await?;
-                    let answer = kube::answer(&mut baton.world(), &cluster, &caller, &parts, &body);
+                    let answer = kube::faults::answer(&mut baton.world(), &cluster, &caller, &parts, &body)?;
                     Ok::<Response<::kube::client::Body>, ::kube::Error>(answer.map(::kube::client::Body::from))
                 }
             });
@@ -216,6 +248,7 @@ const ARRIVALS: &[&[Arrival]] = &[
     aws::iam::ARRIVALS,
     aws::kms::ARRIVALS,
     aws::logs::ARRIVALS,
+    faults::ARRIVALS,
     physics::cni::ARRIVALS,
     physics::garbage::ARRIVALS,
     physics::join::ARRIVALS,

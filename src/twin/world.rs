@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::faults::Faults;
 use super::kube::store::Store;
 use super::lifecycle;
 use crate::error::{Error, Result};
@@ -52,6 +53,13 @@ pub struct Passed {
     pub since: Timestamp,
     /// When it came true.
     pub at: Timestamp,
+}
+
+impl Passed {
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        Duration::try_from(self.at.duration_since(self.since)).unwrap_or(Duration::ZERO)
+    }
 }
 
 /// The whole state. Everything but `history` and `dirty` is in its file.
@@ -96,6 +104,9 @@ pub struct World {
     /// Behaviours that a test of the twin itself has switched off, to see that another test notices.
     #[serde(skip)]
     off: BTreeSet<String>,
+    /// What goes wrong.
+    #[serde(skip)]
+    pub faults: Faults,
     /// How many times as long as usual transitions take; 0 = as usual.
     #[serde(skip)]
     pub(super) slowness: u32,

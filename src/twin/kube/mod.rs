@@ -1,6 +1,7 @@
 //! The Kubernetes API of a twin, on the wire: HTTP in, HTTP out.
 
 pub mod apply;
+pub mod faults;
 pub mod fields;
 pub mod patch;
 pub mod schema;

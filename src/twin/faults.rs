@@ -1,0 +1,321 @@
+//! Faults: what goes wrong in the cloud without anybody's mistake, by rule and by seed.
+//!
+//! A rule names operations and a kind and strikes so many times; a seed lets every call draw. What was delivered is
+//! counted, so that a test can show that each kind of fault met each call.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_dynamic::{CallError, Effect, Operation};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Arrival;
+use super::aws::filter::like;
+use super::aws::{self, ec2};
+use super::world::World;
+use crate::error::{Error, Result};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Too many requests; nothing was done.
+    Throttled,
+    /// An error of the server; nothing was done.
+    Unavailable,
+    /// An error of the server, although it was done.
+    UnavailableApplied,
+    /// No answer; nothing was done.
+    Timeout,
+    /// No answer, although it was done.
+    TimeoutApplied,
+    /// For some minutes there is no capacity for instances.
+    Capacity,
+    /// What the call made is not seen by reads for some seconds.
+    Invisible,
+    /// What the call began takes three times as long.
+    Slow,
+    /// Some minutes later AWS takes a spot instance back.
+    Interruption,
+}
+
+impl Fault {
+    /// All kinds.
+    pub const ALL: [Fault; 9] = [
+        Fault::Throttled,
+        Fault::Unavailable,
+        Fault::UnavailableApplied,
+        Fault::Timeout,
+        Fault::TimeoutApplied,
+        Fault::Capacity,
+        Fault::Invisible,
+        Fault::Slow,
+        Fault::Interruption,
+    ];
+
+    /// Whether it can meet a call: `kube::patch` and its like included.
+    pub fn meets(self, operation: &str, effect: Effect) -> bool {
+        let mutates = effect == Effect::Mutate;
+        match self {
+            Fault::Throttled | Fault::Unavailable | Fault::Timeout => true,
+            Fault::UnavailableApplied | Fault::TimeoutApplied => mutates,
+            Fault::Invisible => {
+                let creates = ["::create_", "::allocate_", "::add_", "::attach_", "::put_"];
+                mutates
+                    && (operation.starts_with("ec2::") || operation.starts_with("iam::"))
+                    && creates.iter().any(|word| operation.contains(word))
+            }
+            Fault::Capacity | Fault::Interruption => LAUNCHES.contains(&operation),
+            Fault::Slow => mutates && SLOW.contains(&operation),
+        }
+    }
+}
+
+/// Calls after which instances are launched.
+const LAUNCHES: &[&str] = &["autoscaling::create_auto_scaling_group", "ec2::run_instances", "eks::create_nodegroup"];
+
+/// Calls that begin something that takes its time.
+const SLOW: &[&str] = &[
+    "autoscaling::create_auto_scaling_group",
+    "autoscaling::delete_auto_scaling_group",
+    "ec2::create_nat_gateway",
+    "ec2::create_vpc_endpoint",
+    "ec2::delete_nat_gateway",
+    "ec2::delete_vpc_endpoints",
+    "eks::create_addon",
+    "eks::create_cluster",
+    "eks::create_nodegroup",
+    "eks::delete_addon",
+    "eks::delete_cluster",
+    "eks::delete_nodegroup",
+    "eks::update_addon",
+    "eks::update_cluster_config",
+    "eks::update_nodegroup_config",
+];
+
+/// One rule of a faults file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// `eks::create_cluster`, `ec2::*`, `kube::patch`.
+    pub operation: String,
+    /// What goes wrong.
+    pub fault: Fault,
+    /// How often, 1 where nothing is said.
+    #[serde(default = "once")]
+    pub times: u64,
+    /// How many fitting calls go well before.
+    #[serde(default)]
+    pub after: u64,
+}
+
+fn once() -> u64 {
+    1
+}
+
+/// What a faults file says, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    /// Looked at in order.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    /// What every call draws from.
+    #[serde(default)]
+    pub seed: u64,
+    /// How many calls of a hundred go wrong by the draw; 0: none.
+    #[serde(default)]
+    pub percent: u8,
+    #[serde(skip)]
+    seen: Vec<u64>,
+    #[serde(skip)]
+    draws: u64,
+    /// How often each call met each kind.
+    #[serde(skip)]
+    pub delivered: BTreeMap<(String, Fault), u64>,
+    /// Things that reads do not see until then.
+    #[serde(skip)]
+    invisible: Vec<(String, String, Timestamp)>,
+}
+
+/// How long a new thing may stay unseen: within the window in which a doubtful create is looked for.
+const INVISIBLE: Duration = Duration::from_secs(8);
+const NO_CAPACITY: Duration = Duration::from_secs(180);
+const INTERRUPTION: Duration = Duration::from_secs(300);
+/// How much longer a slow transition takes.
+const SLOWNESS: u32 = 3;
+
+impl Faults {
+    /// Reads a faults file.
+    pub fn parse(text: &str) -> Result<Faults> {
+        serde_yaml::from_str(text).map_err(|error| Error::invalid(format!("no faults file: {error}")))
+    }
+
+    /// What goes wrong with this call.
+    pub fn judge(&mut self, operation: &str, effect: Effect) -> Option<Fault> {
+        let fault = self.by_rule(operation, effect).or_else(|| self.by_chance(operation, effect))?;
+        *self.delivered.entry((operation.to_owned(), fault)).or_default() += 1;
+        Some(fault)
+    }
+
+    fn by_rule(&mut self, operation: &str, effect: Effect) -> Option<Fault> {
+        self.seen.resize(self.rules.len(), 0);
+        for (rule, seen) in self.rules.iter().zip(&mut self.seen) {
+            if !like(&rule.operation, operation) || !rule.fault.meets(operation, effect) {
+                continue;
+            }
+            *seen += 1;
+            if *seen > rule.after && *seen <= rule.after + rule.times {
+                return Some(rule.fault);
+            }
+        }
+        None
+    }
+
+    fn by_chance(&mut self, operation: &str, effect: Effect) -> Option<Fault> {
+        if self.percent == 0 {
+            return None;
+        }
+        self.draws += 1;
+        let digest = Sha256::digest(format!("{}\n{}", self.seed, self.draws).as_bytes());
+        let (chance, choice) = (digest[0..2].iter(), digest[2]);
+        let chance = chance.fold(0_u32, |sum, byte| sum * 256 + u32::from(*byte)) * 100 / 65_536;
+        if chance >= u32::from(self.percent) {
+            return None;
+        }
+        let fitting: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.meets(operation, effect)).collect();
+        fitting.get(usize::from(choice) % fitting.len().max(1)).copied()
+    }
+}
+
+/// Answers an AWS call with what goes wrong with it.
+pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
+    let name = operation.to_string();
+    world.created.clear();
+    match world.faults.judge(&name, operation.effect) {
+        None => seeing(world, operation, input),
+        Some(Fault::Throttled) => {
+            let (status, code) = throttling(operation.service);
+            Err(aws::error(world, status, code, "Rate exceeded"))
+        }
+        Some(Fault::Unavailable) => {
+            Err(aws::error(world, 500, "InternalFailure", "An internal error occurred. Please try again."))
+        }
+        Some(Fault::Timeout) => Err(CallError::unanswered()),
+        Some(Fault::UnavailableApplied) => {
+            aws::call(world, operation, input)?;
+            Err(aws::error(world, 500, "InternalFailure", "An internal error occurred. Please try again."))
+        }
+        Some(Fault::TimeoutApplied) => {
+            aws::call(world, operation, input)?;
+            Err(CallError::unanswered())
+        }
+        Some(Fault::Invisible) => {
+            let answer = aws::call(world, operation, input);
+            let until = world.now + jiff::SignedDuration::try_from(INVISIBLE).unwrap_or_default();
+            let created = std::mem::take(&mut world.created);
+            let things = created.into_iter().filter(|(table, _)| table != aws::TOKENS);
+            world.faults.invisible.extend(things.map(|(table, id)| (table, id, until)));
+            answer
+        }
+        Some(Fault::Slow) => {
+            world.slowness = SLOWNESS;
+            let answer = aws::call(world, operation, input);
+            world.slowness = 0;
+            answer
+        }
+        Some(Fault::Capacity) => {
+            world.put("trouble/capacity", "*", json!({}));
+            world.begin_after(NO_CAPACITY, "trouble/capacity", "*", "over");
+            aws::call(world, operation, input)
+        }
+        Some(Fault::Interruption) => {
+            world.begin_after(INTERRUPTION, "trouble/interruption", "*", "struck");
+            aws::call(world, operation, input)
+        }
+    }
+}
+
+/// The call, with what reads do not see yet out of their sight.
+fn seeing(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
+    let now = world.now;
+    world.faults.invisible.retain(|(_, _, until)| *until > now);
+    if operation.effect != Effect::Read || world.faults.invisible.is_empty() {
+        return aws::call(world, operation, input);
+    }
+    let unseen = world.faults.invisible.clone();
+    let hidden: Vec<(String, String, Value)> = unseen
+        .into_iter()
+        .filter_map(|(table, id, _)| world.hide(&table, &id).map(|thing| (table, id, thing)))
+        .collect();
+    let answer = aws::call(world, operation, input);
+    for (table, id, thing) in hidden {
+        world.unhide(&table, &id, thing);
+    }
+    answer
+}
+
+/// How each service says that it was asked too often.
+fn throttling(service: &str) -> (u16, &'static str) {
+    match service {
+        "ec2" => (503, "RequestLimitExceeded"),
+        "iam" | "autoscaling" | "elasticloadbalancing" | "elasticloadbalancingv2" | "sts" => (400, "Throttling"),
+        "eks" => (429, "TooManyRequestsException"),
+        _ => (400, "ThrottlingException"),
+    }
+}
+
+/// What becomes of the troubles.
+pub const ARRIVALS: &[Arrival] = &[("trouble/capacity", end_shortage), ("trouble/interruption", interrupt)];
+
+fn end_shortage(world: &mut World, id: &str, _: &str) {
+    world.remove("trouble/capacity", id);
+}
+
+/// AWS takes the spot instance back that runs longest.
+fn interrupt(world: &mut World, _: &str, _: &str) {
+    let spot = world
+        .table("ec2/instances")
+        .iter()
+        .filter(|(_, instance)| instance["instance_lifecycle"] == "spot" && instance["state"]["name"] == "running");
+    let oldest = spot.min_by_key(|(id, instance)| (instance["launch_time"].to_string(), (*id).clone()));
+    if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+        ec2::compute::interrupt(world, &id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_strikes_so_many_times_after_so_many() {
+        let text = "rules: [{ operation: 'eks::*', fault: throttled, times: 2, after: 1 }]";
+        let mut faults = Faults::parse(text).unwrap();
+        let seen: Vec<bool> = (0..5).map(|_| faults.judge("eks::list_clusters", Effect::Read).is_some()).collect();
+        assert_eq!(seen, [false, true, true, false, false]);
+        assert_eq!(faults.judge("ec2::describe_vpcs", Effect::Read), None);
+    }
+
+    #[test]
+    fn the_draw_is_the_same_for_the_same_seed_and_meets_what_it_can() {
+        let mut first = Faults { seed: 7, percent: 30, ..Faults::default() };
+        let mut second = first.clone();
+        for _ in 0..500 {
+            let drawn = first.judge("ec2::describe_vpcs", Effect::Read);
+            assert_eq!(drawn, second.judge("ec2::describe_vpcs", Effect::Read));
+            assert!(drawn.is_none_or(|fault| fault.meets("ec2::describe_vpcs", Effect::Read)));
+        }
+        let count: u64 = first.delivered.values().sum();
+        assert!((100..200).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn an_unknown_word_in_a_faults_file_is_an_error() {
+        let error = Faults::parse("rules: [{ operation: x, fault: meteor }]").unwrap_err();
+        assert!(error.to_string().contains("meteor"), "{error}");
+    }
+}
