@@ -269,10 +269,55 @@ fn throttling(service: &str) -> (u16, &'static str) {
 }
 
 /// What becomes of the troubles.
-pub const ARRIVALS: &[Arrival] = &[("trouble/capacity", end_shortage), ("trouble/interruption", interrupt)];
+///
+/// A world file may plan them: `{ table: trouble/routes, id: "*", to: cut, … }` under `pending` is somebody who cuts the
+/// nodes' ways out at that time.
+pub const ARRIVALS: &[Arrival] = &[
+    ("trouble/capacity", shortage),
+    ("trouble/instances", failing),
+    ("trouble/interruption", interrupt),
+    ("trouble/routes", cut_routes),
+    ("trouble/subnets", fill_subnets),
+];
 
-fn end_shortage(world: &mut World, id: &str, _: &str) {
-    world.remove("trouble/capacity", id);
+/// From now on, or no longer, is there no capacity for instances of a type.
+fn shortage(world: &mut World, id: &str, to: &str) {
+    match to {
+        "over" => drop(world.remove("trouble/capacity", id)),
+        _ => world.put("trouble/capacity", id, json!({})),
+    }
+}
+
+/// From now on instances fail their status checks.
+fn failing(world: &mut World, id: &str, _: &str) {
+    world.put("trouble/instances", id, json!({}));
+}
+
+/// Somebody deletes every default route and every endpoint.
+fn cut_routes(world: &mut World, _: &str, _: &str) {
+    let tables: Vec<String> = world.table("ec2/route_tables").keys().cloned().collect();
+    for id in tables {
+        let Some(routes) = world.find_mut("ec2/route_tables", &id).and_then(|table| table["routes"].as_array_mut())
+        else {
+            continue;
+        };
+        routes.retain(|route| route["destination_cidr_block"] != "0.0.0.0/0");
+    }
+    let endpoints: Vec<String> = world.table("ec2/vpc_endpoints").keys().cloned().collect();
+    if !endpoints.is_empty() {
+        let _ = aws::within(world, "ec2::delete_vpc_endpoints", json!({ "vpc_endpoint_ids": endpoints }));
+    }
+}
+
+/// Others take every free address of every subnet.
+fn fill_subnets(world: &mut World, _: &str, _: &str) {
+    let subnets: Vec<String> = world.table("ec2/subnets").keys().cloned().collect();
+    for id in subnets {
+        let free = ec2::interface::free_addresses(world, &id);
+        if let Some(subnet) = world.find_mut("ec2/subnets", &id) {
+            subnet["_taken"] = json!(subnet["_taken"].as_u64().unwrap_or(0) + free as u64);
+        }
+    }
 }
 
 /// AWS takes the spot instance back that runs longest.

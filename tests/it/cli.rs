@@ -219,3 +219,108 @@ fn effects_of_script_functions_are_inferred_from_what_they_call() {
         assert_eq!((code, found[0]["effect"].as_str()), (0, Some(effect)), "{name}");
     }
 }
+
+// Rehearsals: the built program, an empty home folder, no AWS configuration, nothing to reach.
+
+fn rehearsal(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ekskit"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().env("HOME", folder).stdin(Stdio::null());
+    command
+}
+
+/// What stands behind `ekskit` in the `sh` blocks of the README, and behind `cargo run --`.
+fn readme_commands() -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines = blocks.flat_map(str::lines).filter_map(|line| {
+        let line = line.split("  #").next().unwrap_or(line);
+        line.strip_prefix("cargo run -- ").or_else(|| line.strip_prefix("ekskit "))
+    });
+    lines.map(words).collect()
+}
+
+/// Words of a shell line; quotes hold words together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in line.split("&&").next().unwrap_or(line).trim().chars() {
+        match letter {
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => words.push(String::new()),
+            other => words.last_mut().unwrap().push(other),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[test]
+fn the_first_command_of_the_readme_brings_up_a_cluster() {
+    let home = tempfile::tempdir().unwrap();
+    let world = home.path().join("world.yaml");
+    let world = world.to_str().unwrap();
+    let first = readme_commands().remove(0);
+    let (code, out, errors) = run(rehearsal(home.path()).args(&first).args(["--output", "json", "--world-out", world]));
+    assert_eq!(code, 0, "{errors}");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["result"]["proof"]["nodes_ready"], 3);
+    assert!(document["virtual_seconds"].as_f64().unwrap() > 600.0, "{}", document["virtual_seconds"]);
+    assert!(document["steps"].as_array().unwrap().iter().any(|step| step["name"] == "workers"));
+    assert!(document["changed"].as_u64().unwrap() > 50);
+    assert!(document["critical_path"].as_array().unwrap().len() > 2);
+    assert!(errors.contains("critical path"), "{errors}");
+
+    let (code, out, errors) =
+        run(rehearsal(home.path()).args(["run", "runbooks/prod.rhai", "--output", "json", "--world", world]));
+    assert_eq!(code, 0, "{errors}");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["changed"], 0, "{errors}");
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for link in ["runbooks", "stdlib"] {
+        std::os::unix::fs::symlink(root.join(link), home.path().join(link)).unwrap();
+    }
+    let mut count = 0;
+    for mut words in readme_commands() {
+        let in_world = |word: &String| ["--rehearse", "--world", "--help"].contains(&word.as_str());
+        match words[0].as_str() {
+            // What the README shows for a real account is rehearsed here.
+            "run" | "eval" if !words.iter().any(in_world) => words.push("--rehearse".to_owned()),
+            // A file of kubectl is for real clusters only: the line is read, not run.
+            "kubeconfig" => words.push("--help".to_owned()),
+            _ => {}
+        }
+        // The world of a cluster that can be deleted at once.
+        if words.contains(&"--world-out".to_owned()) {
+            words.extend(["--set".to_owned(), "deletion_protection=false".to_owned()]);
+        }
+        let (code, _, errors) = run(rehearsal(home.path()).current_dir(home.path()).args(&words));
+        let refused = words.contains(&"--read-only".to_owned());
+        assert_eq!(code, if refused { 3 } else { 0 }, "{words:?}\n{errors}");
+        count += 1;
+    }
+    assert!(count >= 9, "{count}");
+}
+
+#[test]
+fn flags_of_a_rehearsal_that_make_no_sense_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    for (args, says) in [
+        (vec!["eval", "1", "--seed", "3"], "`--seed` is for rehearsals only"),
+        (vec!["eval", "1", "--world-out", "x"], "`--world-out` is for rehearsals only"),
+        (vec!["eval", "1", "--world", "absent.yaml"], "file `absent.yaml` does not exist"),
+        (vec!["eval", "1", "--rehearse", "--kubeconfig", "k"], "does not use the kubeconfig `k`"),
+        (vec!["eval", "1", "--rehearse", "--faults", "README.md"], "no faults file"),
+        (vec!["eval", "1", "--world", "README.md"], "no world file"),
+        (vec!["eval", "eks::list_clusters()", "--rehearse", "--region", "eu-west-1"], "has only region us-west-2"),
+        (vec!["eval", "ec2::describe_host_reservations()", "--rehearse"], "`ec2::describe_host_reservations` is not simulated"),
+    ] {
+        let (code, _, errors) = run(rehearsal(home.path()).args(&args));
+        assert_ne!(code, 0, "{args:?}");
+        assert!(errors.contains(says), "{args:?}\n{errors}");
+    }
+}

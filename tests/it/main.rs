@@ -12,3 +12,4 @@ mod plan_ips;
 mod scripts;
 mod stage;
 mod tidy;
+mod twin;

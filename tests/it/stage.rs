@@ -15,6 +15,7 @@ use ekskit::event::{Event, Events, Record};
 use ekskit::project::Project;
 use ekskit::session::{Approve, Cancel, Mode, Session, Setup};
 use ekskit::sources::Sources;
+use ekskit::twin::{Twin, run_id};
 use ekskit::value::Secret;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -23,12 +24,15 @@ type Answers = dyn Fn(&Operation, &Value) -> Result<Value, CallError> + Send + S
 
 /// What a test sets up before it runs a script.
 pub struct Stage {
+    twin: Option<Twin>,
+    given: Given,
+    threads: usize,
     answers: Arc<Answers>,
     hangs: bool,
     live: bool,
     refuse: bool,
     mode: Mode,
-    project: Project,
+    project: Option<Project>,
     cancel: Cancel,
 }
 
@@ -68,12 +72,15 @@ impl Seen {
 impl Default for Stage {
     fn default() -> Stage {
         Stage {
+            twin: None,
+            given: Given::default(),
+            threads: 1,
             answers: Arc::new(|operation, _| Err(refusal("NotSimulated", 400, &operation.to_string()))),
             hangs: false,
             live: false,
             refuse: false,
             mode: Mode::default(),
-            project: Project::default(),
+            project: None,
             cancel: Cancel::default(),
         }
     }
@@ -100,6 +107,35 @@ impl Stage {
         Stage { answers: Arc::new(answers), ..Stage::default() }
     }
 
+    /// A rehearsal on this world. Its only cluster is that of bare `kube::` calls.
+    pub fn rehearse(twin: &Twin) -> Stage {
+        Stage { twin: Some(twin.clone()), ..Stage::default() }
+    }
+
+    /// With these inputs, `name=value` each.
+    pub fn set(mut self, sets: &[&str]) -> Stage {
+        let pairs = sets.iter().filter_map(|pair| pair.split_once('='));
+        self.given.sets.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        self
+    }
+
+    /// On so many threads of the runtime.
+    pub fn threads(mut self, threads: usize) -> Stage {
+        self.threads = threads;
+        self
+    }
+
+    /// Runs a script of this repository as `ekskit run` does.
+    pub fn run_file(self, path: &str) -> Seen {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(root.join(path)).unwrap();
+        let stage = if self.project.is_none() { self.project(root) } else { self };
+        stage.perform(path, &text, |interpreter, script| {
+            let value = interpreter.run(script)?;
+            interpreter.to_json(&value)
+        })
+    }
+
     /// AWS that never answers.
     pub fn hanging() -> Stage {
         Stage { hangs: true, ..Stage::default() }
@@ -118,7 +154,7 @@ impl Stage {
     }
 
     pub fn project(mut self, folder: &Path) -> Stage {
-        self.project = Project::of(folder).unwrap();
+        self.project = Some(Project::of(folder).unwrap());
         self
     }
 
@@ -149,12 +185,7 @@ impl Stage {
 
     /// Compiles without running. Modules that a block of documentation takes for granted are imported for it.
     pub fn compiles(self, text: &str) -> Seen {
-        let names = ekskit::engine::import::embedded_names();
-        let imports =
-            names.filter(|name| text.contains(&format!("{name}::")) && !text.contains(&format!("import \"{name}\"")));
-        let imports: String = imports.map(|name| format!("import \"{name}\" as {name};")).collect();
-        let text = if text.starts_with("//!") { text.to_owned() } else { format!("{imports} {text}") };
-        self.perform("block", &text, |_, _| Ok(Value::Null))
+        self.perform("block", &with_imports(text), |_, _| Ok(Value::Null))
     }
 
     fn perform(
@@ -163,35 +194,42 @@ impl Stage {
         text: &str,
         work: impl FnOnce(&Interpreter, &ekskit::engine::Script) -> Result<Value> + Send,
     ) -> Seen {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(self.threads).enable_all().build().unwrap();
         let record = Arc::new(Record::default());
         let sources = Sources::default();
         let asked = Arc::new(Asked { refuse: self.refuse, ..Asked::default() });
         let clock = Arc::new(StageClock::default());
         let aws =
             Arc::new(StageAws { answers: self.answers, hangs: self.hangs, live: self.live, calls: Mutex::default() });
+        let cloud = match &self.twin {
+            Some(twin) => twin.cloud(),
+            None => Cloud { aws: aws.clone(), kube: Arc::new(NoKube), clock: clock.clone() },
+        };
+        let kubeconfig = self.twin.is_some().then_some(Endpoint::Kubeconfig { path: None, context: None });
+        let begun = cloud.clock.now();
         let session = Session::new(Setup {
-            cloud: Cloud { aws: aws.clone(), kube: Arc::new(NoKube), clock: clock.clone() },
+            cloud: cloud.clone(),
             mode: self.mode,
             events: Events::to(vec![record.clone()]),
             cancel: self.cancel,
-            run: "run-1".to_owned(),
-            project: self.project,
+            run: self.twin.as_ref().map_or("run-1".to_owned(), |twin| run_id(&twin.world())),
+            project: self.project.unwrap_or_default(),
             target: Target { region: Some("us-west-2".to_owned()), ..Target::default() },
-            kubeconfig: None,
+            kubeconfig,
             approve: asked.clone(),
             runtime: runtime.handle().clone(),
         });
         let result = on_big_stack(|| {
             let interpreter = Interpreter::for_script(&session, &sources, text)?.with_assertions();
             let script = interpreter.compile(source, text)?;
-            session.set_inputs(params::resolve(&script.inputs, &Given::default())?);
+            session.set_inputs(params::resolve(&script.inputs, &self.given)?);
             work(&interpreter, &script)
         });
         runtime.shutdown_background();
         let calls = aws.calls.lock().unwrap().clone();
         let approvals = asked.facts.lock().unwrap().clone();
-        let seconds = clock.0.load(Ordering::Relaxed) / 1000;
+        let seconds = cloud.clock.now().as_second() - begun.as_second();
         Seen { result: result.and_then(|result| result), events: record.events(), sources, calls, seconds, approvals }
     }
 }
@@ -277,4 +315,16 @@ impl Approve for Asked {
         self.facts.lock().unwrap().push(facts.to_vec());
         if self.refuse { Err(Error::refused("the operator did not agree")) } else { Ok(()) }
     }
+}
+
+/// A block of documentation with the imports that it takes for granted.
+pub fn with_imports(text: &str) -> String {
+    if text.starts_with("//!") {
+        return text.to_owned();
+    }
+    let names = ekskit::engine::import::embedded_names();
+    let imports =
+        names.filter(|name| text.contains(&format!("{name}::")) && !text.contains(&format!("import \"{name}\"")));
+    let imports: String = imports.map(|name| format!("import \"{name}\" as {name};")).collect();
+    format!("{imports} {text}")
 }

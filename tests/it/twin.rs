@@ -1,0 +1,280 @@
+//! Whole runbooks on the twin: what comes up, what fails and says why, what is left, and that it is the same each time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use ekskit::event::Event;
+use ekskit::twin::Twin;
+use ekskit::twin::faults::{Fault, Faults};
+use ekskit::twin::world::{Table, World};
+use serde_json::{Value, json};
+
+use crate::stage::{Seen, Stage};
+
+fn new_world() -> Twin {
+    Twin::new(World::new(1).unwrap())
+}
+
+fn prod(twin: &Twin, sets: &[&str]) -> Seen {
+    Stage::rehearse(twin).set(sets).run_file("runbooks/prod.rhai")
+}
+
+fn teardown(twin: &Twin) -> Seen {
+    // Deletion protection is there to be switched off by hand.
+    Stage::rehearse(twin)
+        .run(r#"
+            if eks::list_clusters().clusters.contains("prod") && eks::describe_cluster("prod").cluster.deletion_protection == true {
+                eks::update_cluster_config(#{ name: "prod", deletion_protection: false });
+                eks::wait_until_cluster_active("prod");
+            }"#)
+        .value();
+    Stage::rehearse(twin).run_file("runbooks/teardown.rhai")
+}
+
+fn changes(seen: &Seen) -> Vec<String> {
+    let changed = seen.events.iter().filter_map(|event| match event {
+        Event::Outcome { binding, changed: true, .. } => Some(binding.clone()),
+        _ => None,
+    });
+    changed.collect()
+}
+
+/// All combinations of the inputs that choose between ways.
+fn combinations() -> Vec<[String; 3]> {
+    let mut all = Vec::new();
+    for auth in ["access-entries", "aws-auth"] {
+        for workers in ["managed", "self-managed"] {
+            for addons in ["managed", "self"] {
+                all.push([format!("auth={auth}"), format!("workers={workers}"), format!("addons={addons}")]);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn every_combination_comes_up_changes_nothing_the_second_time_and_goes_without_a_trace() {
+    for sets in combinations() {
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        let twin = new_world();
+        let before = things(&twin.world());
+        let seen = prod(&twin, &sets);
+        assert_eq!(seen.value()["proof"]["nodes_ready"], 3, "{sets:?}: {}", seen.value());
+        let again = prod(&twin, &sets);
+        assert_eq!(again.value()["proof"]["nodes_ready"], 3);
+        assert_eq!(changes(&again), Vec::<String>::new(), "{sets:?}");
+        let removed = teardown(&twin);
+        assert!(removed.result.is_ok(), "{sets:?}: {}", removed.rendered());
+        let after = things(&twin.world());
+        assert_eq!(after, before, "{sets:?} left {}", removed.value()["left"]);
+        assert!(twin.world().clusters().is_empty());
+    }
+}
+
+/// What a world holds of things that count: not what AWS shows for a while after its end (teardown lists the key that
+/// is pending deletion), and not records of what happened.
+fn things(world: &World) -> BTreeMap<String, Table> {
+    let records = ["tokens", "autoscaling/activities", "eks/updates"];
+    let mut all = BTreeMap::new();
+    for (name, table) in world.tables().filter(|(name, _)| !records.contains(name)) {
+        let alive = table.iter().filter(|(_, thing)| !has_ended(name, thing));
+        let alive: Table = alive.map(|(id, thing)| (id.clone(), thing.clone())).collect();
+        if !alive.is_empty() {
+            all.insert(name.to_owned(), alive);
+        }
+    }
+    // What stays for good, as in every account: roles that AWS makes for its services.
+    if let Some(roles) = all.get_mut("iam/roles") {
+        roles.retain(|_, role| !role["path"].as_str().unwrap_or_default().starts_with("/aws-service-role/"));
+    }
+    all
+}
+
+fn has_ended(table: &str, thing: &Value) -> bool {
+    match table {
+        "ec2/instances" => thing["state"]["name"] == "terminated",
+        "ec2/nat_gateways" => thing["state"] == "deleted",
+        "ec2/vpc_endpoints" => thing["state"] == "deleted",
+        "kms/keys" => thing["key_state"] == "PendingDeletion",
+        _ => false,
+    }
+}
+
+// What can not work.
+
+/// What an error says of each cause. Its hint is left out: it may speak of what to do instead.
+const CAUSES: [(&str, &[&str]); 5] = [
+    ("role", &["is not mapped", "has no access entry"]),
+    ("route", &["no route"]),
+    ("addresses", &["free addresses", "without room", "no free address"]),
+    ("instance", &["impaired", "unhealthy", "status check", "InsufficientInstanceCapacity", "insufficient capacity"]),
+    ("image", &["AMI"]),
+];
+
+fn causes_named(seen: &Seen) -> Vec<&'static str> {
+    let error = seen.error();
+    let said = format!("{error}\n{}", error.facts().notes.join("\n"));
+    let named = CAUSES.iter().filter(|(_, signs)| signs.iter().any(|sign| said.contains(sign)));
+    named.map(|(cause, _)| *cause).collect()
+}
+
+/// An hour or so before the nodes come, somebody breaks something: five minutes after the start the network stands, and
+/// the control plane is on its way.
+fn troubled(table: &str, to: &str) -> Twin {
+    let twin = new_world();
+    twin.change(|world| world.begin_after(Duration::from_secs(300), table, "*", to));
+    twin
+}
+
+#[test]
+fn a_broken_world_fails_with_its_own_cause_and_none_of_the_others() {
+    let none = new_world;
+    let own: [(&str, Twin, &[&str]); 6] = [
+        ("route", troubled("trouble/routes", "cut"), &[]),
+        ("addresses", troubled("trouble/subnets", "full"), &[]),
+        ("instance", troubled("trouble/instances", "failing"), &[]),
+        ("instance", troubled("trouble/capacity", "short"), &[]),
+        ("image", none(), &["ami_id=ami-0aaaaaaaaaaaaaaaa"]),
+        ("role", none(), &["auth=aws-auth"]),
+    ];
+    for workers in ["self-managed", "managed"] {
+        for (cause, twin, sets) in &own {
+            // EKS maps the role of its own groups itself.
+            if (*cause, workers) == ("role", "managed") {
+                continue;
+            }
+            let twin = Twin::new(twin.world());
+            let project = tempfile::tempdir().unwrap();
+            let workers = format!("workers={workers}");
+            let mut all = vec![workers.as_str()];
+            all.extend_from_slice(sets);
+            let mut stage = Stage::rehearse(&twin).set(&all);
+            if *cause == "role" {
+                map_no_role(project.path());
+                stage = stage.project(project.path());
+            }
+            let seen = stage.run_file("runbooks/prod.rhai");
+            assert!(seen.result.is_err(), "{cause} {workers}: {}", seen.value());
+            assert_eq!(causes_named(&seen), [*cause], "{workers}: {}", seen.rendered());
+        }
+    }
+}
+
+/// A team's own `stdlib/auth.rhai`, in which somebody has broken `ensure_node_role`.
+fn map_no_role(project: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("stdlib/auth.rhai")).unwrap();
+    let head = "fn ensure_node_role(cluster, role_arn, way) {";
+    assert!(text.contains(head), "stdlib/auth.rhai has no `ensure_node_role` to break");
+    std::fs::create_dir_all(project.join("stdlib")).unwrap();
+    let broken = text.replace(head, &format!("{head} return #{{ changed: false }};"));
+    std::fs::write(project.join("stdlib/auth.rhai"), broken).unwrap();
+}
+
+#[test]
+fn subnets_without_room_are_refused_with_the_numbers_before_anything_is_made() {
+    let twin = new_world();
+    let made = Stage::rehearse(&twin).run(
+        r#"
+        let vpc = ec2::create_vpc(#{ cidr_block: "10.0.0.0/24" }).vpc.vpc_id;
+        let zones = ["us-west-2a", "us-west-2b"];
+        let ids = [];
+        for index in 0..2 {
+            ids.push(ec2::create_subnet(#{
+                vpc_id: vpc, cidr_block: `10.0.0.${index * 16}/28`, availability_zone: zones[index],
+            }).subnet.subnet_id);
+        }
+        ids"#,
+    );
+    let subnets = format!("subnet_ids={}", made.value());
+    let seen = prod(&twin, &[&subnets]);
+    let text = seen.rendered();
+    assert_eq!(seen.error().kind().name(), "invalid", "{text}");
+    assert!(text.contains("us-west-2a") && text.contains("11"), "{text}");
+    let made = changes(&seen);
+    let nodes = ["eks::create_cluster", "eks::create_nodegroup", "autoscaling::create_auto_scaling_group"];
+    assert!(made.iter().all(|one| !nodes.contains(&one.as_str())), "{made:?}");
+}
+
+// The same each time.
+
+fn footprint(seed: u64, threads: usize) -> String {
+    let twin = Twin::new(World::new(seed).unwrap());
+    let seen = Stage::rehearse(&twin).threads(threads).run_file("runbooks/prod.rhai");
+    format!("{}\n{:#?}\n{}", seen.value(), seen.events, twin.world().to_yaml().unwrap())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
+    let first = footprint(7, 1);
+    for round in 0..50 {
+        let other = footprint(7, [1, 2, 8][round % 3]);
+        if first != other {
+            let line = first.lines().zip(other.lines()).find(|(one, other)| one != other);
+            panic!("round {round} differs: {line:?}");
+        }
+    }
+    assert_ne!(first, footprint(8, 1));
+}
+
+// Faults.
+
+/// How many seeds: `EKSKIT_FAULT_SEEDS=2000` for all of them.
+fn seeds() -> u64 {
+    std::env::var("EKSKIT_FAULT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
+/// How many things of each table there are: what counts is that nothing is twice there.
+fn census(world: &World) -> BTreeMap<String, usize> {
+    let mut all: BTreeMap<String, usize> = things(world).into_iter().map(|(name, table)| (name, table.len())).collect();
+    all.retain(|name, _| !name.starts_with("trouble/"));
+    // The pod network takes what the pods of the moment need.
+    all.remove("ec2/network_interfaces");
+    all
+}
+
+#[test]
+fn faults_end_in_convergence_or_an_error_and_a_second_run_converges() {
+    let clean = new_world();
+    prod(&clean, &[]).value();
+    let wanted = census(&clean.world());
+    let mut delivered: BTreeMap<(String, Fault), u64> = BTreeMap::new();
+    let mut failed: BTreeMap<String, u64> = BTreeMap::new();
+    for seed in 0..seeds() {
+        let mut world = World::new(1).unwrap();
+        world.faults = Faults { seed, percent: 8, ..Faults::default() };
+        let twin = Twin::new(world);
+        let seen = prod(&twin, &[]);
+        if let Err(error) = &seen.result {
+            assert_ne!(error.kind().name(), "bug", "seed {seed}: {}", seen.rendered());
+            *failed.entry(error.kind().name().to_owned()).or_default() += 1;
+        }
+        for (what, times) in twin.world().faults.delivered {
+            *delivered.entry(what).or_default() += times;
+        }
+        twin.change(|world| world.faults = Faults::default());
+        let again = prod(&twin, &[]);
+        assert!(again.result.is_ok(), "seed {seed}, after {:?}: {}", seen.result.err(), again.rendered());
+        assert_eq!(census(&twin.world()), wanted, "seed {seed}");
+    }
+    println!("failed: {failed:?} of {}", seeds());
+    for ((operation, fault), times) in &delivered {
+        println!("{operation:50} {fault:?} {times}");
+    }
+    assert!(delivered.len() > 50, "{}", delivered.len());
+}
+
+#[test]
+fn a_rehearsal_takes_no_longer_than_its_critical_path() {
+    let twin = new_world();
+    let begun = twin.world().now;
+    let seen = prod(&twin, &[]);
+    seen.value();
+    let path = twin.critical_path(begun);
+    let length: Duration = path.iter().map(|(_, took)| *took).sum();
+    let took = Duration::from_secs(seen.seconds as u64);
+    println!("{took:?} of virtual time, critical path {length:?}: {path:#?}");
+    assert!(took.as_secs_f64() <= length.as_secs_f64() * 1.05, "{took:?} {length:?} {path:#?}");
+    let _ = json!(null);
+}
