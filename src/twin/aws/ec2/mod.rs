@@ -1,7 +1,11 @@
 //! EC2: file = family of resources.
 
+pub mod address;
 pub mod compute;
+pub mod gateway;
 pub mod interface;
+pub mod listing;
 pub mod network;
+pub mod route;
 pub mod security_group;
 pub mod volume;
