@@ -13,6 +13,7 @@ pub mod filter;
 pub mod iam;
 pub mod kms;
 pub mod logs;
+pub mod tags;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
