@@ -37,6 +37,7 @@ pub const DURATIONS: &[Row] = &[
     row("eks/addons", "DELETED", 10, "field"),
     row("ec2/nat_gateways", "available", 90, "field: one and a half to two minutes"),
     row("ec2/nat_gateways", "deleted", 45, "field: about a minute"),
+    row("ec2/nat_gateways", "gone", 3600, "AWS docs: deleted NAT gateways stay visible for about an hour"),
     row("ec2/vpc_endpoints", "available", 60, "field: interface endpoints take about a minute"),
     row("ec2/vpc_endpoints", "deleted", 60, "field"),
     row("ec2/instances", "running", 15, "field: pending takes 10 to 30 seconds"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{image, interface, launch_template, volume};
+use super::{address, image, interface, launch_template, volume};
 use crate::twin::Arrival;
 use crate::twin::aws::{Answer, Refusal, Row, filter, refuse, specified_tags, tags, text, texts};
 use crate::twin::world::World;
@@ -82,7 +82,7 @@ pub fn launch(world: &mut World, launch: &Launch<'_>) -> Result<String, Refusal>
     instance["image_id"] = json!(image_id);
     instance["tags"] = instance_tags;
     instance["iam_instance_profile"] = profile;
-    add_public_address(world, &mut instance, &data, &subnet, &eni);
+    add_public_address(world, &mut instance, &data, &eni);
     instance["block_device_mappings"] = add_disks(world, &id, &zone, &data, &image_device);
     if world.find("trouble/instances", "*").is_some() {
         instance["_failed"] = json!("its status checks fail");
@@ -336,21 +336,24 @@ fn new_instance(world: &mut World, id: &str, data: &Value, subnet: &Value, eni: 
     made
 }
 
-/// In a public subnet an instance gets an address of the internet, too.
-fn add_public_address(world: &mut World, instance: &mut Value, data: &Value, subnet: &Value, eni: &str) {
-    let asked = &data["network_interfaces"][0]["associate_public_ip_address"];
-    let public = asked.as_bool().unwrap_or(subnet["map_public_ip_on_launch"] == true);
-    if !public {
-        return;
+/// In a public subnet, or on demand, an instance gets an address of the internet, too.
+fn add_public_address(world: &mut World, instance: &mut Value, data: &Value, eni: &str) {
+    let asked = data["network_interfaces"][0]["associate_public_ip_address"].as_bool();
+    let given = world.find("ec2/network_interfaces", eni).is_some_and(|eni| !eni["association"].is_null());
+    let wanted = asked.unwrap_or(given);
+    if wanted != given {
+        let association = json!({ "ip_owner_id": "amazon", "public_ip": address::public(world) });
+        let association = if wanted { association } else { Value::Null };
+        if let Some(eni) = world.find_mut("ec2/network_interfaces", eni) {
+            eni["association"] = association.clone();
+            eni["private_ip_addresses"][0]["association"] = association;
+        }
     }
-    let (third, fourth) = (world.random("public address", 256), 1 + world.random("public address", 254));
-    let address = format!("54.200.{third}.{fourth}");
-    let dns = format!("ec2-{}.{}.compute.amazonaws.com", address.replace('.', "-"), world.region);
-    instance["public_ip_address"] = json!(address);
+    let Some(eni) = world.find("ec2/network_interfaces", eni).filter(|_| wanted) else { return };
+    let public = text(&eni["association"], "public_ip").to_owned();
+    let dns = format!("ec2-{}.{}.compute.amazonaws.com", public.replace('.', "-"), world.region);
+    instance["public_ip_address"] = json!(public);
     instance["public_dns_name"] = json!(dns);
-    if let Some(eni) = world.find_mut("ec2/network_interfaces", eni) {
-        eni["association"] = json!({ "public_ip": address, "public_dns_name": dns, "ip_owner_id": "amazon" });
-    }
 }
 
 /// Makes the disks, and answers how the instance shows them.

@@ -1,9 +1,13 @@
 //! EC2: file = family of resources.
 
+pub mod address;
 pub mod compute;
+pub mod gateway;
 pub mod image;
 pub mod interface;
 pub mod launch_template;
+pub mod listing;
 pub mod network;
+pub mod route;
 pub mod security_group;
 pub mod volume;
