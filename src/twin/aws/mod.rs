@@ -13,6 +13,7 @@ pub mod filter;
 pub mod iam;
 pub mod kms;
 pub mod logs;
+pub mod tags;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -54,8 +55,10 @@ const ROWS: &[&[Row]] = &[
     balancer::OPERATIONS,
     ec2::address::OPERATIONS,
     ec2::compute::OPERATIONS,
+    ec2::image::OPERATIONS,
     ec2::gateway::OPERATIONS,
     ec2::interface::OPERATIONS,
+    ec2::launch_template::OPERATIONS,
     ec2::network::OPERATIONS,
     ec2::route::OPERATIONS,
     ec2::security_group::OPERATIONS,

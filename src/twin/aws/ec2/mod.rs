@@ -3,7 +3,9 @@
 pub mod address;
 pub mod compute;
 pub mod gateway;
+pub mod image;
 pub mod interface;
+pub mod launch_template;
 pub mod listing;
 pub mod network;
 pub mod route;
