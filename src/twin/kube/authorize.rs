@@ -86,16 +86,16 @@ fn is_governing(wish: &Wish<'_>) -> bool {
 
 /// A list over all namespaces is one of namespaced objects, too.
 fn is_of_namespaces(wish: &Wish<'_>) -> bool {
-    super::kinds::built_in().iter().any(|kind| kind.namespaced && kind.plural == wish.plural && kind.group == wish.group)
+    super::kinds::built_in()
+        .iter()
+        .any(|kind| kind.namespaced && kind.plural == wish.plural && kind.group == wish.group)
 }
 
 /// `dev-*` is like `dev-a`.
 fn is_like(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
-        Some((start, end)) => {
-            text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
-        }
+        Some((start, end)) => text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end),
     }
 }
 
@@ -109,9 +109,10 @@ fn by_bindings(store: &Store, who: &Identity, wish: &Wish<'_>) -> bool {
     if whole.filter(|binding| names(binding, who)).any(|binding| grants(store, binding, wish)) {
         return true;
     }
-    let here = store.list(BINDINGS).values().filter(|binding| {
-        !wish.namespace.is_empty() && binding["metadata"]["namespace"] == wish.namespace
-    });
+    let here = store
+        .list(BINDINGS)
+        .values()
+        .filter(|binding| !wish.namespace.is_empty() && binding["metadata"]["namespace"] == wish.namespace);
     here.filter(|binding| names(binding, who)).any(|binding| grants(store, binding, wish))
 }
 
@@ -150,8 +151,8 @@ fn permits(rule: &Value, wish: &Wish<'_>) -> bool {
         None => text == "*" || (text == wish.plural && wish.subresource.is_empty()),
         Some((plural, subresource)) => (plural == "*" || plural == wish.plural) && subresource == wish.subresource,
     };
-    let named = rule["resourceNames"].as_array().is_none_or(Vec::is_empty)
-        || has("resourceNames", &|name| name == wish.name);
+    let named =
+        rule["resourceNames"].as_array().is_none_or(Vec::is_empty) || has("resourceNames", &|name| name == wish.name);
     has("verbs", &|verb| verb == "*" || verb == wish.verb)
         && has("apiGroups", &|group| group == "*" || group == wish.group)
         && has("resources", &fits)
@@ -222,10 +223,16 @@ mod tests {
     #[test]
     fn a_role_binding_holds_in_its_namespace_only() {
         let mut store = Store::default();
-        store.create(CLUSTER_ROLES, json!({ "metadata": { "name": "pods" },
-            "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] }] }));
-        store.create(BINDINGS, json!({ "metadata": { "name": "b", "namespace": "team" },
-            "roleRef": { "kind": "ClusterRole", "name": "pods" }, "subjects": [{ "kind": "User", "name": "dev" }] }));
+        store.create(
+            CLUSTER_ROLES,
+            json!({ "metadata": { "name": "pods" },
+            "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"] }] }),
+        );
+        store.create(
+            BINDINGS,
+            json!({ "metadata": { "name": "b", "namespace": "team" },
+            "roleRef": { "kind": "ClusterRole", "name": "pods" }, "subjects": [{ "kind": "User", "name": "dev" }] }),
+        );
         let who = Identity { username: "dev".to_owned(), groups: Vec::new(), policies: Vec::new() };
         assert!(allows(&store, &who, &wish("list", "pods", "team")));
         assert!(!allows(&store, &who, &wish("list", "pods", "other")));

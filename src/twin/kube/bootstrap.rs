@@ -8,7 +8,12 @@ use crate::twin::world::World;
 /// Furnishes the server of a new cluster: namespaces, the roles and classes that every cluster has, its own service.
 pub fn bootstrap(world: &mut World, cluster: &str) {
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-        create(world, cluster, "namespaces", json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }));
+        create(
+            world,
+            cluster,
+            "namespaces",
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }),
+        );
     }
     for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
         let class = json!({
@@ -58,10 +63,20 @@ pub fn furnish(world: &mut World, cluster: &str, namespace: &str) {
 }
 
 fn roles() -> [(&'static str, Value); 4] {
-    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| {
-        json!({ "apiGroups": groups, "resources": resources, "verbs": verbs })
-    };
-    let core = ["configmaps", "events", "persistentvolumeclaims", "pods", "pods/log", "pods/status", "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts", "services", "services/status"];
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let core = [
+        "configmaps",
+        "events",
+        "persistentvolumeclaims",
+        "pods",
+        "pods/log",
+        "pods/status",
+        "replicationcontrollers",
+        "replicationcontrollers/scale",
+        "serviceaccounts",
+        "services",
+        "services/status",
+    ];
     let around = ["endpoints", "limitranges", "namespaces", "resourcequotas"];
     let workloads = ["apps", "autoscaling", "batch", "networking.k8s.io", "policy"];
     let read = ["get", "list", "watch"];
@@ -70,7 +85,11 @@ fn roles() -> [(&'static str, Value); 4] {
     let mut edit = view.clone();
     edit.push(rule(&[""], &core, &change));
     edit.push(rule(&[""], &["secrets"], &[&read[..], &change[..]].concat()));
-    edit.push(rule(&[""], &["pods/attach", "pods/eviction", "pods/exec", "pods/portforward", "serviceaccounts/token"], &["create", "get"]));
+    edit.push(rule(
+        &[""],
+        &["pods/attach", "pods/eviction", "pods/exec", "pods/portforward", "serviceaccounts/token"],
+        &["create", "get"],
+    ));
     edit.push(rule(&workloads, &["*"], &change));
     let mut admin = edit.clone();
     admin.push(rule(&["rbac.authorization.k8s.io"], &["rolebindings", "roles"], &[&read[..], &change[..]].concat()));

@@ -41,7 +41,11 @@ pub fn establish(object: &mut Value, time: &str) {
         ]);
     }
     let mut known = status["storedVersions"].as_array().cloned().unwrap_or_default();
-    known.extend(stored.into_iter().filter(|version| !status["storedVersions"].as_array().is_some_and(|known| known.contains(version))));
+    known.extend(
+        stored
+            .into_iter()
+            .filter(|version| !status["storedVersions"].as_array().is_some_and(|known| known.contains(version))),
+    );
     status["storedVersions"] = Value::Array(known);
 }
 

@@ -247,7 +247,8 @@ fn daemon_set(object: &mut Value) {
             or(&mut spec["updateStrategy"]["rollingUpdate"], "maxSurge", json!(0));
         }
     }
-    let none = json!({ "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0 });
+    let none =
+        json!({ "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0 });
     or(object, "status", none);
 }
 
@@ -459,12 +460,17 @@ mod tests {
 
     #[test]
     fn a_deployment_rolls_by_quarters() {
-        let web = filled(json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" }, "spec": {
-            "template": { "spec": { "containers": [{ "name": "a", "image": "nginx", "ports": [{ "containerPort": 80 }] }] } } } }));
+        let web = filled(
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" }, "spec": {
+            "template": { "spec": { "containers": [{ "name": "a", "image": "nginx", "ports": [{ "containerPort": 80 }] }] } } } }),
+        );
         assert_eq!(web["spec"]["strategy"]["rollingUpdate"]["maxSurge"], "25%");
         assert_eq!(web["spec"]["replicas"], 1);
         let container = &web["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!((&container["imagePullPolicy"], &container["ports"][0]["protocol"]), (&json!("Always"), &json!("TCP")));
+        assert_eq!(
+            (&container["imagePullPolicy"], &container["ports"][0]["protocol"]),
+            (&json!("Always"), &json!("TCP"))
+        );
     }
 
     #[test]

@@ -93,7 +93,9 @@ fn resources(store: &Store, group: &str, version: &str) -> Option<Value> {
         all.iter().map(AsRef::as_ref).filter(|kind| kind.group == group && kind.version == version).collect();
     let first = served.first()?;
     let rows: Vec<Value> = served.iter().flat_map(|kind| rows(kind)).collect();
-    Some(json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": rows }))
+    Some(
+        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": rows }),
+    )
 }
 
 fn rows(served: &Served) -> Vec<Value> {
@@ -151,7 +153,11 @@ fn aggregate(store: &Store, core: bool) -> Value {
                     json!({ "version": version, "freshness": "Current", "resources": resources })
                 })
                 .collect();
-            let metadata = if core { json!({ "creationTimestamp": null }) } else { json!({ "name": group, "creationTimestamp": null }) };
+            let metadata = if core {
+                json!({ "creationTimestamp": null })
+            } else {
+                json!({ "name": group, "creationTimestamp": null })
+            };
             json!({ "metadata": metadata, "versions": versions })
         })
         .collect();
@@ -181,4 +187,35 @@ fn aggregated(served: &Served) -> Value {
         row["subresources"] = parts.collect();
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::Wire;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn kinds_are_found_at_once_and_group_by_group() {
+        let mut wire = Wire::new();
+        let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+        let (_, list) = wire.ask("GET /apis", &[("accept", accept)], None);
+        assert_eq!(list["kind"], "APIGroupDiscoveryList");
+        let apps = list["items"].as_array().unwrap().iter().find(|one| one["metadata"]["name"] == "apps").unwrap();
+        let names = apps["versions"][0]["resources"].as_array().unwrap().iter().map(|one| &one["resource"]);
+        assert!(names.clone().any(|name| name == "deployments"));
+        assert_eq!(wire.get("/apis").1["kind"], "APIGroupList");
+        let (_, core) = wire.get("/api/v1");
+        let pods = core["resources"].as_array().unwrap().iter().find(|one| one["name"] == "pods").unwrap();
+        assert_eq!(pods["shortNames"], json!(["po"]));
+        assert_eq!(wire.get("/apis/nobody.io/v1").0, 404);
+    }
+
+    #[test]
+    fn the_server_is_well_and_says_its_version() {
+        let mut wire = Wire::new();
+        assert_eq!(wire.get("/readyz"), (200, Value::String("ok".to_owned())));
+        let (_, version) = wire.get("/version");
+        assert_eq!(version["major"], "1");
+        assert!(version["gitVersion"].as_str().unwrap().contains("-eks-"));
+    }
 }

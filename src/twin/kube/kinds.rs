@@ -67,8 +67,7 @@ impl Served {
 }
 
 /// What can be done with objects that are stored.
-const STORED: &[&str] =
-    &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const STORED: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// What can be done with a question that is answered and not stored.
 const ASKED: &[&str] = &["create"];
 
@@ -106,7 +105,17 @@ const fn all(mut row: Row) -> Row {
 }
 
 const fn asked(api: (&'static str, &'static str), kind: &'static str, plural: &'static str, namespaced: bool) -> Row {
-    Row { group: api.0, version: api.1, kind, plural, short: &[], all: false, namespaced, verbs: ASKED, subresources: &[] }
+    Row {
+        group: api.0,
+        version: api.1,
+        kind,
+        plural,
+        short: &[],
+        all: false,
+        namespaced,
+        verbs: ASKED,
+        subresources: &[],
+    }
 }
 
 const CORE: (&str, &str) = ("", "v1");

@@ -106,7 +106,9 @@ pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&st
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
-        text => text.parse::<usize>().map_err(|_| bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
+        text => text
+            .parse::<usize>()
+            .map_err(|_| bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
     };
     let (mut revision, mut after) = (store.revision(), None);
     if !ask.param("continue").is_empty() {
@@ -177,5 +179,52 @@ impl Token {
             (Some(revision), Some(after)) => Ok(Token { revision, after: after.to_owned() }),
             _ => Err(refused()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map};
+    use serde_json::{Value, json};
+
+    fn names(list: &Value) -> Vec<&str> {
+        list["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let mut wire = Wire::new();
+        for name in ["a", "b", "c"] {
+            wire.config_map(name);
+        }
+        let (_, first) = wire.get(&format!("{MAPS}?limit=2"));
+        assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["a", "b"], &json!(2)));
+        assert_eq!((&first["kind"], &first["items"][0]["kind"]), (&json!("ConfigMapList"), &Value::Null));
+        let token = first["metadata"]["continue"].as_str().unwrap();
+        let (_, second) = wire.get(&format!("{MAPS}?limit=2&continue={token}"));
+        assert_eq!((names(&second), &second["metadata"]["continue"]), (vec!["c", "kube-root-ca.crt"], &Value::Null));
+        assert_eq!(wire.get(&format!("{MAPS}?continue=nonsense")).0, 400);
+    }
+
+    #[test]
+    fn a_namespace_shows_its_own_only_and_selectors_choose() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["labels"] = json!({ "app": "web" });
+        wire.post(MAPS, map);
+        assert_eq!(names(&wire.get("/api/v1/namespaces/default/configmaps").1), ["a", "kube-root-ca.crt"]);
+        assert_eq!(names(&wire.get("/api/v1/configmaps?labelSelector=app%3Dweb").1), ["a"]);
+        assert_eq!(names(&wire.get("/api/v1/configmaps?fieldSelector=metadata.name%3Da").1), ["a"]);
+        assert_eq!(wire.get("/api/v1/configmaps?fieldSelector=data.a%3Db").0, 400);
+    }
+
+    #[test]
+    fn metadata_can_be_asked_for_alone() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let (_, list) = wire.ask(&format!("GET {MAPS}"), &[("accept", accept)], None);
+        assert_eq!(list["kind"], "PartialObjectMetadataList");
+        assert_eq!((names(&list)[0], &list["items"][0]["data"]), ("a", &Value::Null));
     }
 }

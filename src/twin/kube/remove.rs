@@ -28,7 +28,11 @@ impl Options {
         let propagation = text(&body["propagationPolicy"]);
         let refused = |wrong| Err(status::invalid_as("DeleteOptions.meta.k8s.io", "", json!({}), &[wrong]));
         if propagation.as_deref().is_some_and(|policy| !known.contains(&policy)) {
-            return refused(status::unsupported("propagationPolicy", &body["propagationPolicy"], &["Foreground", "Background", "Orphan", "nil"]));
+            return refused(status::unsupported(
+                "propagationPolicy",
+                &body["propagationPolicy"],
+                &["Foreground", "Background", "Orphan", "nil"],
+            ));
         }
         let dry_run = match body["dryRun"].as_array() {
             None => false,
@@ -107,7 +111,9 @@ pub fn delete(
 
 fn preconditions(served: &Served, name: &str, object: &Value, options: &Options) -> Result<(), Problem> {
     let metadata = &object["metadata"];
-    for (wanted, field, word) in [(&options.uid, "uid", "UID"), (&options.version, "resourceVersion", "ResourceVersion")] {
+    for (wanted, field, word) in
+        [(&options.uid, "uid", "UID"), (&options.version, "resourceVersion", "ResourceVersion")]
+    {
         let found = metadata[field].as_str().unwrap_or_default();
         if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
             let why = format!("Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}");
@@ -173,7 +179,16 @@ fn without_instances(world: &mut World, cluster: &str, table: &str) {
 
 /// The answer to a DELETE.
 pub fn told(served: &Served, gone: Gone) -> Value {
-    let shows = matches!(served.table.as_str(), "pods" | "services" | "persistentvolumeclaims" | "persistentvolumes" | "serviceaccounts" | "resourcequotas" | "podtemplates");
+    let shows = matches!(
+        served.table.as_str(),
+        "pods"
+            | "services"
+            | "persistentvolumeclaims"
+            | "persistentvolumes"
+            | "serviceaccounts"
+            | "resourcequotas"
+            | "podtemplates"
+    );
     match gone {
         Gone::Later(object) => object,
         Gone::Now(object) if shows => object,
@@ -191,7 +206,14 @@ pub fn told(served: &Served, gone: Gone) -> Value {
 const BUDGETS: &str = "poddisruptionbudgets.policy";
 
 /// Evicts a pod, where its budget lets it go.
-pub fn evict(world: &mut World, cluster: &str, namespace: &str, name: &str, eviction: &Value, dry_run: bool) -> Result<Value, Problem> {
+pub fn evict(
+    world: &mut World,
+    cluster: &str,
+    namespace: &str,
+    name: &str,
+    eviction: &Value,
+    dry_run: bool,
+) -> Result<Value, Problem> {
     let store = world.store(cluster).ok_or_else(|| status::internal("the API server has stopped"))?;
     let Some(pods) = kinds::of_table(store, "pods") else { return Err(status::no_such_path()) };
     let key = key(Some(namespace), name);
@@ -212,8 +234,9 @@ pub fn evict(world: &mut World, cluster: &str, namespace: &str, name: &str, evic
 
 fn budget_allows(store: &Store, namespace: &str, pod: &Value) -> Result<(), Problem> {
     let here = super::list::within(store.list(BUDGETS), Some(namespace), None).map(|(_, budget)| budget);
-    let ours: Vec<&Value> =
-        here.filter(|budget| Labels::of_object(&budget["spec"]["selector"]).match_labels(&pod["metadata"]["labels"])).collect();
+    let ours: Vec<&Value> = here
+        .filter(|budget| Labels::of_object(&budget["spec"]["selector"]).match_labels(&pod["metadata"]["labels"]))
+        .collect();
     let budget = match *ours {
         [] => return Ok(()),
         [one] => one,
@@ -267,7 +290,11 @@ fn wanted(store: &Store, namespace: &str, pods: &[&Value]) -> u64 {
     let mut owners: Vec<&str> = Vec::new();
     let mut wanted = 0;
     for pod in pods {
-        let owner = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().find(|owner| owner["controller"] == true);
+        let owner = pod["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|owner| owner["controller"] == true);
         let Some(owner) = owner else {
             wanted += 1;
             continue;
@@ -279,8 +306,11 @@ fn wanted(store: &Store, namespace: &str, pods: &[&Value]) -> u64 {
         owners.push(uid);
         let tables = ["replicasets.apps", "statefulsets.apps", "replicationcontrollers"];
         let key = key(Some(namespace), owner["name"].as_str().unwrap_or_default());
-        let found = tables.iter().filter_map(|table| store.get(table, &key)).find(|found| found["metadata"]["uid"] == uid);
-        let of_owner = |pod: &&&Value| pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|one| one["uid"] == uid);
+        let found =
+            tables.iter().filter_map(|table| store.get(table, &key)).find(|found| found["metadata"]["uid"] == uid);
+        let of_owner = |pod: &&&Value| {
+            pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|one| one["uid"] == uid)
+        };
         let there = pods.iter().filter(of_owner).count() as u64;
         wanted += found.and_then(|found| found["spec"]["replicas"].as_u64()).unwrap_or(there);
     }
@@ -299,4 +329,135 @@ fn share(value: &Value, of: i64) -> Option<i64> {
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map, pod};
+    use serde_json::json;
+
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+
+    /// A pod that runs on a node, without anybody who would end it.
+    fn running(wire: &mut Wire, name: &str) {
+        for name in ["scheduler", "kubelet", "workloads", "garbage"] {
+            wire.world.switch_off(name);
+        }
+        wire.post(PODS, pod(name));
+        let store = wire.world.store_mut("prod").unwrap();
+        store.change("pods", &format!("default/{name}"), |pod| {
+            pod["spec"]["nodeName"] = json!("n1");
+            pod["status"] = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+        });
+    }
+
+    #[test]
+    fn what_nobody_holds_goes_at_once() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let (code, told) = wire.delete(&format!("{MAPS}/a"));
+        assert_eq!((code, &told["status"], &told["details"]["name"]), (200, &json!("Success"), &json!("a")));
+        assert_eq!(wire.delete(&format!("{MAPS}/a")).0, 404);
+        wire.post(PODS, pod("a"));
+        assert_eq!(wire.delete(&format!("{PODS}/a")).1["kind"], "Pod");
+        assert_eq!(wire.get(&format!("{PODS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_finalizer_holds_until_it_is_taken_away() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["finalizers"] = json!(["ekskit.dev/hold"]);
+        wire.post(MAPS, map);
+        let (_, mut ending) = wire.delete(&format!("{MAPS}/a"));
+        assert!(ending["metadata"]["deletionTimestamp"].is_string());
+        ending["metadata"]["finalizers"] = json!([]);
+        assert_eq!(wire.put(&format!("{MAPS}/a"), ending).0, 200);
+        assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_pod_on_a_node_gets_its_grace() {
+        let mut wire = Wire::new();
+        running(&mut wire, "a");
+        let (_, ending) = wire.delete(&format!("{PODS}/a"));
+        assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 30);
+        assert_eq!(wire.get(&format!("{PODS}/a")).0, 200);
+        wire.delete(&format!("{PODS}/a?gracePeriodSeconds=0"));
+        assert_eq!(wire.get(&format!("{PODS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_precondition_that_does_not_hold_keeps_the_object() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": "other" } });
+        let (code, problem) =
+            wire.ask(&format!("DELETE {MAPS}/a"), &[("content-type", "application/json")], Some(&options));
+        assert_eq!((code, &problem["reason"]), (409, &json!("Conflict")));
+        assert!(problem["message"].as_str().unwrap().contains("Precondition failed: UID in precondition: other"));
+    }
+
+    #[test]
+    fn foreground_waits_for_what_is_owned() {
+        let mut wire = Wire::new();
+        wire.world.switch_off("garbage");
+        wire.config_map("a");
+        let options = json!({ "propagationPolicy": "Foreground" });
+        let (_, ending) = wire.ask(&format!("DELETE {MAPS}/a"), &[], Some(&options));
+        assert!(
+            ending["kind"] == "Status" || ending["metadata"]["finalizers"] == json!(["foregroundDeletion"]),
+            "{ending}"
+        );
+    }
+
+    #[test]
+    fn a_namespace_ends_and_takes_nothing_new() {
+        let mut wire = Wire::new();
+        for name in ["garbage", "namespaces"] {
+            wire.world.switch_off(name);
+        }
+        let team = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } });
+        wire.post("/api/v1/namespaces", team);
+        let (_, ending) = wire.delete("/api/v1/namespaces/team");
+        assert_eq!(ending["status"]["phase"], "Terminating");
+        let store = wire.world.store_mut("prod").unwrap();
+        if store.get("namespaces", "team").is_none() {
+            return;
+        }
+        let (code, problem) = wire.post("/api/v1/namespaces/team/configmaps", config_map("a"));
+        assert_eq!((code, &problem["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
+        let (code, problem) = wire.delete("/api/v1/namespaces/kube-system");
+        assert!(code == 403 && problem["message"].as_str().unwrap().ends_with("this namespace may not be deleted"));
+    }
+
+    #[test]
+    fn a_budget_keeps_a_pod() {
+        let mut wire = Wire::new();
+        running(&mut wire, "a");
+        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "web" },
+            "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
+        assert_eq!(wire.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).0, 201);
+        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a", "namespace": "default" } });
+        let (code, problem) = wire.post(&format!("{PODS}/a/eviction"), eviction.clone());
+        assert_eq!(code, 429);
+        assert_eq!(problem["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
+        let cause = "The disruption budget web needs 1 healthy pods and has 1 currently";
+        assert_eq!(problem["details"]["causes"][0]["message"], cause);
+        running(&mut wire, "b");
+        assert_eq!(wire.post(&format!("{PODS}/a/eviction"), eviction).0, 201);
+        assert!(wire.get(&format!("{PODS}/a")).1["metadata"]["deletionTimestamp"].is_string());
+    }
+
+    #[test]
+    fn a_collection_goes_by_its_selector() {
+        let mut wire = Wire::new();
+        for (name, app) in [("a", "x"), ("b", "y")] {
+            let mut map = config_map(name);
+            map["metadata"]["labels"] = json!({ "app": app });
+            wire.post(MAPS, map);
+        }
+        assert_eq!(wire.delete(&format!("{MAPS}?labelSelector=app%3Dx")).0, 200);
+        assert_eq!((wire.get(&format!("{MAPS}/a")).0, wire.get(&format!("{MAPS}/b")).0), (404, 200));
+    }
 }

@@ -156,7 +156,9 @@ impl Aim<'_> {
         }
         match self.verb {
             "get" => self.get(world, ask),
-            "list" => Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, self.place.namespace.as_deref())?)),
+            "list" => {
+                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, self.place.namespace.as_deref())?))
+            }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
                 let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
@@ -386,7 +388,10 @@ impl Aim<'_> {
                 pod["status"]["conditions"] = Value::Array(conditions);
             });
         }
-        Ok(Reply::value(201, &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 })))
+        Ok(Reply::value(
+            201,
+            &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
+        ))
     }
 
     fn token(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -415,5 +420,97 @@ impl Aim<'_> {
             other => return Err(status::not_simulated(other)),
         };
         Ok(Reply::value(201, &answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map, deployment, pod};
+    use super::*;
+
+    #[test]
+    fn what_is_made_can_be_read_and_made_once_only() {
+        let mut wire = Wire::new();
+        let made = wire.config_map("a");
+        assert_eq!(made["metadata"]["namespace"], "default");
+        assert!(made["metadata"]["uid"].is_string() && made["metadata"]["creationTimestamp"].is_string());
+        assert_eq!(wire.get(&format!("{MAPS}/a")), (200, made));
+        let (code, problem) = wire.post(MAPS, config_map("a"));
+        assert_eq!((code, problem["message"].as_str()), (409, Some("configmaps \"a\" already exists")));
+        assert_eq!(problem["reason"], "AlreadyExists");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_its_resource() {
+        let mut wire = Wire::new();
+        let rows = [
+            ("/api/v1/namespaces/default/pods/x", "pods \"x\" not found"),
+            ("/apis/apps/v1/namespaces/default/deployments/x", "deployments.apps \"x\" not found"),
+        ];
+        for (path, message) in rows {
+            let (code, problem) = wire.get(path);
+            assert_eq!((code, problem["message"].as_str()), (404, Some(message)));
+        }
+        let (code, text) = wire.get("/apis/nobody.io/v1/things/x");
+        assert_eq!((code, text), (404, json!("404 page not found\n")));
+        let (code, problem) = wire.post("/api/v1/namespaces/absent/configmaps", config_map("a"));
+        assert_eq!((code, problem["message"].as_str()), (404, Some("namespaces \"absent\" not found")));
+        assert_eq!(problem["details"]["kind"], "namespaces");
+    }
+
+    #[test]
+    fn methods_and_types_that_do_not_fit_are_refused() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        assert_eq!(wire.post(&format!("{MAPS}/a"), config_map("a")).0, 405);
+        assert_eq!(wire.post("/api/v1/configmaps", config_map("a")).0, 405);
+        assert_eq!(wire.ask(&format!("GET {MAPS}/a"), &[("accept", "text/html")], None).0, 406);
+        assert_eq!(wire.patch(&format!("{MAPS}/a"), "application/json", json!({})).0, 415);
+        assert_eq!(wire.get(&format!("{MAPS}/a/status")).0, 404);
+    }
+
+    #[test]
+    fn a_dry_run_stores_nothing() {
+        let mut wire = Wire::new();
+        let before = wire.world.store("prod").unwrap().revision();
+        assert_eq!(wire.post(&format!("{MAPS}?dryRun=All"), config_map("a")).0, 201);
+        assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
+        assert_eq!(wire.post(&format!("{MAPS}?dryRun=Some"), config_map("a")).0, 422);
+        assert_eq!(wire.world.store("prod").unwrap().revision(), before);
+    }
+
+    #[test]
+    fn a_scale_is_a_part_of_a_deployment() {
+        let mut wire = Wire::new();
+        wire.post("/apis/apps/v1/namespaces/default/deployments", deployment("web", 2));
+        let path = "/apis/apps/v1/namespaces/default/deployments/web/scale";
+        let (_, mut scale) = wire.get(path);
+        assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("app=web")));
+        scale["spec"]["replicas"] = json!(5);
+        assert_eq!(wire.put(path, scale).0, 200);
+        let (_, web) = wire.get("/apis/apps/v1/namespaces/default/deployments/web");
+        assert_eq!(web["spec"]["replicas"], 5);
+        assert_eq!(web["metadata"]["generation"], 2);
+    }
+
+    #[test]
+    fn a_pod_is_bound_once() {
+        let mut wire = Wire::new();
+        wire.world.switch_off("scheduler");
+        assert_eq!(wire.post("/api/v1/namespaces/default/pods", pod("a")).0, 201);
+        let binding = |node: &str| json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "a" }, "target": { "name": node } });
+        let path = "/api/v1/namespaces/default/pods/a/binding";
+        assert_eq!(wire.post(path, binding("n1")).0, 201);
+        let (code, problem) = wire.post(path, binding("n2"));
+        assert_eq!(code, 409, "{problem}");
+    }
+
+    #[test]
+    fn one_asks_what_one_may() {
+        let mut wire = Wire::new();
+        let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {
+            "resourceAttributes": { "verb": "delete", "resource": "nodes" } } });
+        let (code, answer) = wire.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
+        assert_eq!((code, &answer["status"]["allowed"]), (201, &json!(true)));
     }
 }

@@ -212,7 +212,8 @@ fn as_go(why: &str) -> String {
         ("a sequence", "[]interface {}"),
         ("a map", "map[string]string"),
     ];
-    let Some((found, wanted)) = why.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) else {
+    let Some((found, wanted)) = why.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
         return why.to_owned();
     };
     let found = match found.split([' ', '`']).next().unwrap_or_default() {

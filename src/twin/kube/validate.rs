@@ -122,7 +122,10 @@ fn metadata(served: &Served, old: Option<&Value>, metadata: &Value, wrong: &mut 
         let added: Vec<&Value> =
             metadata["finalizers"].as_array().into_iter().flatten().filter(|one| !before.contains(one)).collect();
         if !added.is_empty() {
-            let why = format!("no new finalizers can be added if the object is being deleted, found new finalizers {}", json!(added));
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers {}",
+                json!(added)
+            );
             wrong.push(forbidden_field("metadata.finalizers", &why));
         }
     }
@@ -149,7 +152,11 @@ fn workload(served: &Served, old: Option<&Value>, new: &Value, wrong: &mut Vec<W
     if selector.is_null() {
         wrong.push(required("spec.selector", ""));
     } else if labels.is_empty() {
-        let why = if served.kind == "Deployment" { "empty selector is invalid for deployment" } else { "empty selector is invalid" };
+        let why = if served.kind == "Deployment" {
+            "empty selector is invalid for deployment"
+        } else {
+            "empty selector is invalid"
+        };
         wrong.push(invalid("spec.selector", selector, why));
     } else if !labels.match_labels(&spec["template"]["metadata"]["labels"]) {
         let found = spec["template"]["metadata"]["labels"].clone();
@@ -316,7 +323,11 @@ fn service(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     }
     for (index, port) in ports.iter().enumerate() {
         if !port["port"].as_i64().is_some_and(|number| (1..=65535).contains(&number)) {
-            wrong.push(invalid(format!("spec.ports[{index}].port"), &port["port"], "must be between 1 and 65535, inclusive"));
+            wrong.push(invalid(
+                format!("spec.ports[{index}].port"),
+                &port["port"],
+                "must be between 1 and 65535, inclusive",
+            ));
         }
         if ports.len() > 1 && port["name"].as_str().unwrap_or_default().is_empty() {
             wrong.push(required(format!("spec.ports[{index}].name"), ""));
@@ -419,7 +430,8 @@ fn claim(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     }
     let free = ["resources", "volumeName", "volumeAttributesClassName", "storageClassName"];
     if old.is_some_and(|old| without(&old["spec"], &free) != without(&new["spec"], &free)) {
-        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        let why =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         wrong.push(forbidden_field("spec", why));
     }
 }

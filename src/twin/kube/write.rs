@@ -124,7 +124,11 @@ impl Write<'_> {
         {
             let field = if object["metadata"]["name"] == name { "metadata.namespace" } else { "metadata.name" };
             let value = object.pointer(&format!("/{}", field.replace('.', "/"))).cloned().unwrap_or_default();
-            return Err(status::invalid_object(self.served, name, &[status::invalid(field, &value, "field is immutable")]));
+            return Err(status::invalid_object(
+                self.served,
+                name,
+                &[status::invalid(field, &value, "field is immutable")],
+            ));
         }
         self.identify(&mut object)?;
         let mut misfits = self.misfits(world, &object)?;
@@ -176,7 +180,8 @@ impl Write<'_> {
                 return Err(status::not_found(self.served, name));
             }
             if let Some(uid) = object["metadata"]["uid"].as_str() {
-                let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                let why =
+                    format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
                 return Err(status::conflict(self.served, name, &why));
             }
             // The namespace is looked at first: a merge may not hide that it is missing.
@@ -445,7 +450,9 @@ const PATCHES: &[&str] = &[
 pub fn name_it(world: &mut World, object: &mut Value, dry_run: bool) {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let is_named = object["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
-    let Some(base) = object["metadata"]["generateName"].as_str().filter(|_| !is_named).map(str::to_owned) else { return };
+    let Some(base) = object["metadata"]["generateName"].as_str().filter(|_| !is_named).map(str::to_owned) else {
+        return;
+    };
     let mut name: String = base.chars().take(58).collect();
     for place in 0..5 {
         // A dry run may not move what later runs get.
@@ -572,5 +579,174 @@ fn without_nulls(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(without_nulls),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map, deployment, pod};
+    use serde_json::{Value, json};
+
+    const WEB: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+    #[test]
+    fn a_write_from_an_older_version_is_refused() {
+        let mut wire = Wire::new();
+        let first = wire.config_map("a");
+        let mut second = first.clone();
+        second["data"]["a"] = json!("2");
+        assert_eq!(wire.put(&format!("{MAPS}/a"), second).0, 200);
+        let (code, problem) = wire.put(&format!("{MAPS}/a"), first);
+        let message = "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply \
+                       your changes to the latest version and try again";
+        assert_eq!((code, problem["message"].as_str()), (409, Some(message)));
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_keeps_the_version() {
+        let mut wire = Wire::new();
+        let made = wire.config_map("a");
+        let (code, again) = wire.put(&format!("{MAPS}/a"), made.clone());
+        assert_eq!((code, &again["metadata"]["resourceVersion"]), (200, &made["metadata"]["resourceVersion"]));
+    }
+
+    #[test]
+    fn unknown_fields_are_refused_where_one_asks_for_it_and_else_dropped() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["dta"] = json!({});
+        let (code, problem) = wire.post(&format!("{MAPS}?fieldValidation=Strict"), map.clone());
+        let message = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dta\"";
+        assert_eq!((code, problem["message"].as_str()), (400, Some(message)));
+        let (code, made) = wire.post(MAPS, map);
+        assert_eq!((code, &made["dta"]), (201, &Value::Null));
+    }
+
+    #[test]
+    fn an_apply_of_an_unknown_field_names_it_in_its_path() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["dat"] = json!({});
+        let (code, problem) = wire.apply(&format!("{MAPS}/a"), "me", map);
+        let message =
+            "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
+        assert_eq!((code, problem["message"].as_str()), (500, Some(message)));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let mut wire = Wire::new();
+        let (code, problem) = wire.post(MAPS, config_map("A_b"));
+        assert_eq!((code, &problem["details"]["causes"][0]["field"]), (422, &json!("metadata.name")));
+        assert!(problem["message"].as_str().unwrap().contains("a lowercase RFC 1123 subdomain must consist of"));
+        let (code, problem) = wire.post(MAPS, json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": {} }));
+        assert_eq!(code, 422, "{problem}");
+        let generated = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "generateName": "a-" } });
+        let (_, made) = wire.post(MAPS, generated);
+        let name = made["metadata"]["name"].as_str().unwrap();
+        assert!(name.starts_with("a-") && name.len() == 7, "{name}");
+    }
+
+    #[test]
+    fn a_selector_fits_its_template_and_stays() {
+        let mut wire = Wire::new();
+        let mut web = deployment("web", 0);
+        web["spec"]["template"]["metadata"]["labels"] = json!({ "app": "other" });
+        let (code, problem) = wire.post(WEB, web);
+        assert_eq!(code, 422);
+        let message = problem["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("Deployment.apps \"web\" is invalid: spec.template.metadata.labels: Invalid value: ")
+        );
+        assert!(message.ends_with("`selector` does not match template `labels`"));
+        let (_, mut web) = wire.post(WEB, deployment("web", 0));
+        web["spec"]["selector"]["matchLabels"]["app"] = json!("new");
+        web["spec"]["template"]["metadata"]["labels"]["app"] = json!("new");
+        let (code, problem) = wire.put(&format!("{WEB}/web"), web);
+        assert!(code == 422 && problem["message"].as_str().unwrap().ends_with("field is immutable"), "{problem}");
+    }
+
+    #[test]
+    fn status_is_written_through_its_subresource_only() {
+        let mut wire = Wire::new();
+        let (_, mut made) = wire.post(WEB, deployment("web", 0));
+        made["status"] = json!({ "replicas": 7, "observedGeneration": 1 });
+        let (_, after) = wire.put(&format!("{WEB}/web"), made.clone());
+        assert_ne!(after["status"]["replicas"], 7);
+        made["spec"]["replicas"] = json!(9);
+        made["metadata"]["resourceVersion"] = after["metadata"]["resourceVersion"].clone();
+        let (code, after) = wire.put(&format!("{WEB}/web/status"), made);
+        assert_eq!((code, &after["status"]["replicas"], &after["spec"]["replicas"]), (200, &json!(7), &json!(0)));
+    }
+
+    #[test]
+    fn what_is_immutable_stays() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["immutable"] = json!(true);
+        let (_, mut made) = wire.post(MAPS, map);
+        made["data"]["a"] = json!("2");
+        let (code, problem) = wire.put(&format!("{MAPS}/a"), made);
+        let message = "ConfigMap \"a\" is invalid: data: Forbidden: field is immutable when `immutable` is set";
+        assert_eq!((code, problem["message"].as_str()), (422, Some(message)));
+    }
+
+    #[test]
+    fn a_pod_needs_its_service_account_and_keeps_its_spec() {
+        let mut wire = Wire::new();
+        let pods = "/api/v1/namespaces/default/pods";
+        let mut stranger = pod("a");
+        stranger["spec"]["serviceAccountName"] = json!("nobody");
+        let (code, problem) = wire.post(pods, stranger);
+        assert_eq!(code, 403);
+        assert!(problem["message"].as_str().unwrap().contains("error looking up service account default/nobody"));
+        let (code, mut made) = wire.post(pods, pod("a"));
+        assert_eq!(
+            (code, &made["status"]["phase"], &made["spec"]["dnsPolicy"]),
+            (201, &json!("Pending"), &json!("ClusterFirst"))
+        );
+        made["spec"]["containers"][0]["command"] = json!(["x"]);
+        let (code, problem) = wire.put(&format!("{pods}/a"), made);
+        assert!(
+            code == 422 && problem["message"].as_str().unwrap().contains("pod updates may not change fields"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn a_defined_kind_is_served_and_checked() {
+        let mut wire = Wire::new();
+        let definition = json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": { "name": "eniconfigs.crd.k8s.amazonaws.com" },
+            "spec": { "group": "crd.k8s.amazonaws.com", "scope": "Cluster", "names": { "plural": "eniconfigs", "kind": "ENIConfig" },
+                "versions": [{ "name": "v1alpha1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                    "type": "object", "properties": { "spec": { "type": "object", "required": ["subnet"],
+                        "properties": { "subnet": { "type": "string" } } } } } } }] } });
+        let (code, made) = wire.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
+        assert_eq!((code, &made["status"]["conditions"][1]["type"]), (201, &json!("Established")), "{made}");
+        let config = |spec: Value| {
+            json!({ "apiVersion": "crd.k8s.amazonaws.com/v1alpha1", "kind": "ENIConfig",
+            "metadata": { "name": "us-west-2a" }, "spec": spec })
+        };
+        let path = "/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs";
+        let (code, problem) = wire.post(path, config(json!({ "subnet": 1 })));
+        assert_eq!((code, &problem["details"]["causes"][0]["field"]), (422, &json!("spec.subnet")), "{problem}");
+        let (code, problem) = wire.post(path, config(json!({})));
+        assert!(
+            code == 422 && problem["message"].as_str().unwrap().ends_with("spec.subnet: Required value"),
+            "{problem}"
+        );
+        let (code, made) = wire.post(path, config(json!({ "subnet": "subnet-1", "sbnet": 1 })));
+        assert_eq!((code, &made["spec"]), (201, &json!({ "subnet": "subnet-1" })));
+    }
+
+    #[test]
+    fn a_namespace_comes_with_what_every_namespace_has() {
+        let mut wire = Wire::new();
+        let team = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } });
+        let (code, made) = wire.post("/api/v1/namespaces", team);
+        assert_eq!((code, &made["status"]["phase"]), (201, &json!("Active")));
+        assert_eq!(made["metadata"]["labels"]["kubernetes.io/metadata.name"], "team");
+        assert_eq!(wire.get("/api/v1/namespaces/team/serviceaccounts/default").0, 200);
     }
 }
