@@ -324,9 +324,10 @@ impl World {
         self.kube.keys().cloned().collect()
     }
 
-    /// Starts the API server of a cluster, empty.
+    /// Starts the API server of a cluster, with what every server holds from the start.
     pub fn start_server(&mut self, cluster: &str) {
         self.kube.insert(cluster.to_owned(), Store::default());
+        super::kube::bootstrap::bootstrap(self, cluster);
     }
 
     /// Ends the API server of a cluster, with all it held.

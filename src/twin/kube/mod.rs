@@ -2,15 +2,34 @@
 
 pub mod apply;
 pub mod faults;
+pub mod authorize;
+pub mod bootstrap;
+pub mod crd;
+pub mod defaults;
+pub mod discovery;
 pub mod fields;
+pub mod kinds;
+pub mod list;
 pub mod patch;
+pub mod remove;
+pub mod request;
 pub mod schema;
+pub mod selector;
+pub mod serve;
+pub mod status;
 pub mod store;
+pub mod typed;
+pub mod validate;
+pub mod write;
 
 use http::request::Parts;
-use http::{Response, StatusCode};
-use serde_json::{Value, json};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
 
+use self::kinds::Found;
+use self::remove::Options;
+use self::serve::Reply;
+use self::write::{Unknown, Write};
 use super::world::World;
 
 /// Why the API server says no: a `Status` of `Failure`.
@@ -28,30 +47,152 @@ pub struct Problem {
 
 /// Answers one request to the API server of a cluster, and settles the world. `caller` is the ARN of who asks.
 pub fn answer(world: &mut World, cluster: &str, caller: &str, parts: &Parts, body: &[u8]) -> Response<Vec<u8>> {
-    let _ = (world, cluster, caller, parts, body);
-    let mut response = Response::new(Vec::new());
-    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    let reply = serve::serve(world, cluster, caller, &request::Ask::read(parts, body))
+        .unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
+    // A read leaves nothing to settle, and settling nothing is quick.
+    super::physics::settle(world);
+    let mut response = Response::new(reply.body);
+    *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
     response
 }
 
-/// Stores a new object of a controller or of EKS as it is, with its uid and creationTimestamp. `kind` is the store's:
-/// `pods`, `deployments.apps`.
+/// Stores a new object of a controller or of EKS, with its uid and creationTimestamp, and with the defaults of its kind.
+/// `kind` is the store's: `pods`, `deployments.apps`. What is there already stays as it is.
 pub fn create(world: &mut World, cluster: &str, kind: &str, mut object: Value) {
-    object["metadata"]["uid"] = json!(world.uuid("object"));
-    object["metadata"]["creationTimestamp"] = json!(world.now_text());
-    if let Some(store) = world.store_mut(cluster) {
-        store.create(kind, object);
+    let Some(served) = world.store(cluster).and_then(|store| kinds::of_table(store, kind)) else {
+        debug_assert!(world.store(cluster).is_none(), "{cluster} serves no {kind}");
+        return;
+    };
+    write::name_it(world, &mut object, false);
+    if world.store(cluster).is_some_and(|store| store.get(kind, &store::key_of(&object)).is_some()) {
+        return;
     }
+    for (field, value) in [("apiVersion", served.api_version()), ("kind", served.kind.clone())] {
+        if object[field].is_null() {
+            object[field] = Value::String(value);
+        }
+    }
+    write::complete(world, cluster, &served, &mut object);
+    write::store_new(world, cluster, &served, object);
 }
 
 /// Server-side apply by a manager other than a client: how EKS installs add-ons.
 pub fn apply(world: &mut World, cluster: &str, manager: &str, force: bool, object: Value) -> Result<Value, Problem> {
-    let _ = (world, cluster, manager, force);
-    Ok(object)
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let found: Option<Found> = world.store(cluster).and_then(|store| kinds::of_object(store, api_version, kind));
+    let Some(served) = found else { return Err(status::no_such_path()) };
+    let namespace = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) if served.namespaced => namespace.to_owned(),
+        None if served.namespaced => "default".to_owned(),
+        _ => String::new(),
+    };
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let write = Write {
+        cluster,
+        served: &served,
+        namespace: &namespace,
+        subresource: "",
+        manager: manager.to_owned(),
+        dry_run: false,
+        unknown: Unknown::Refused,
+    };
+    write.apply(world, &name, force, object)
 }
 
 /// Deletes an object as a DELETE on the wire does: with finalizers or a grace period it gets a `deletionTimestamp`
 /// first. What it owns is left to the garbage collector. False where it is not there.
 pub fn delete(world: &mut World, cluster: &str, kind: &str, key: &str) -> bool {
-    world.store_mut(cluster).is_some_and(|store| store.remove(kind, key).is_some())
+    let Some(served) = world.store(cluster).and_then(|store| kinds::of_table(store, kind)) else { return false };
+    remove::delete(world, cluster, &served, key, &Options::default()).is_ok()
+}
+
+#[cfg(test)]
+pub(in crate::twin) mod wire {
+    //! A client for tests.
+
+    use http::Request;
+    use serde_json::{Value, json};
+
+    use crate::twin::world::World;
+
+    /// A cluster `prod`, and requests to it.
+    pub struct Wire {
+        pub world: World,
+        pub caller: String,
+    }
+
+    impl Wire {
+        pub fn new() -> Wire {
+            let mut world = World::new(7).unwrap();
+            world.start_server("prod");
+            let caller = world.caller.clone();
+            Wire { world, caller }
+        }
+
+        /// Sends a request with headers; the answer's body may be text.
+        pub fn ask(&mut self, line: &str, headers: &[(&str, &str)], body: Option<&Value>) -> (u16, Value) {
+            let (method, uri) = line.split_once(' ').unwrap();
+            let mut request = Request::builder().method(method).uri(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+            let answer = super::answer(&mut self.world, "prod", &self.caller, &parts, &body);
+            let text = String::from_utf8(answer.body().clone()).unwrap();
+            let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+            (answer.status().as_u16(), value)
+        }
+
+        pub fn get(&mut self, path: &str) -> (u16, Value) {
+            self.ask(&format!("GET {path}"), &[], None)
+        }
+
+        pub fn post(&mut self, path: &str, body: Value) -> (u16, Value) {
+            self.ask(&format!("POST {path}"), &[("content-type", "application/json")], Some(&body))
+        }
+
+        pub fn put(&mut self, path: &str, body: Value) -> (u16, Value) {
+            self.ask(&format!("PUT {path}"), &[("content-type", "application/json")], Some(&body))
+        }
+
+        pub fn delete(&mut self, path: &str) -> (u16, Value) {
+            self.ask(&format!("DELETE {path}"), &[], None)
+        }
+
+        pub fn patch(&mut self, path: &str, media: &str, body: Value) -> (u16, Value) {
+            self.ask(&format!("PATCH {path}"), &[("content-type", media)], Some(&body))
+        }
+
+        pub fn apply(&mut self, path: &str, manager: &str, body: Value) -> (u16, Value) {
+            self.patch(&format!("{path}?fieldManager={manager}"), "application/apply-patch+yaml", body)
+        }
+
+        pub fn config_map(&mut self, name: &str) -> Value {
+            let body = config_map(name);
+            let (code, made) = self.post(MAPS, body);
+            assert_eq!(code, 201, "{made}");
+            made
+        }
+    }
+
+    pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    pub fn config_map(name: &str) -> Value {
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": { "a": "1" } })
+    }
+
+    pub fn pod(name: &str) -> Value {
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": "web" } },
+            "spec": { "containers": [{ "name": "a", "image": "a:1" }] } })
+    }
+
+    pub fn deployment(name: &str, replicas: i64) -> Value {
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name }, "spec": {
+            "replicas": replicas, "selector": { "matchLabels": { "app": name } },
+            "template": { "metadata": { "labels": { "app": name } },
+                "spec": { "containers": [{ "name": "a", "image": "a:1" }] } } } })
+    }
 }

@@ -1,0 +1,98 @@
+//! What a new API server holds from the start.
+
+use serde_json::{Value, json};
+
+use super::create;
+use crate::twin::world::World;
+
+/// Furnishes the server of a new cluster: namespaces, the roles and classes that every cluster has, its own service.
+pub fn bootstrap(world: &mut World, cluster: &str) {
+    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+        create(
+            world,
+            cluster,
+            "namespaces",
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }),
+        );
+    }
+    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": name }, "value": value,
+        });
+        create(world, cluster, "priorityclasses.scheduling.k8s.io", class);
+    }
+    for (name, rules) in roles() {
+        let labels = json!({ "kubernetes.io/bootstrapping": "rbac-defaults" });
+        let role = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+            "metadata": { "name": name, "labels": labels }, "rules": rules,
+        });
+        create(world, cluster, "clusterroles.rbac.authorization.k8s.io", role);
+    }
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": { "name": "cluster-admin", "labels": { "kubernetes.io/bootstrapping": "rbac-defaults" } },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
+        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:masters" }],
+    });
+    create(world, cluster, "clusterrolebindings.rbac.authorization.k8s.io", binding);
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "component": "apiserver", "provider": "kubernetes" } },
+        "spec": { "clusterIP": "172.20.0.1", "ports": [{ "name": "https", "port": 443, "protocol": "TCP" }] },
+    });
+    create(world, cluster, "services", service);
+    // EKS makes it, and not the default one since 1.30.
+    let class = json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "gp2" },
+        "provisioner": "kubernetes.io/aws-ebs", "parameters": { "type": "gp2", "fsType": "ext4" },
+        "volumeBindingMode": "WaitForFirstConsumer",
+    });
+    create(world, cluster, "storageclasses.storage.k8s.io", class);
+}
+
+/// What every namespace gets when it is made.
+pub fn furnish(world: &mut World, cluster: &str, namespace: &str) {
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": namespace } });
+    create(world, cluster, "serviceaccounts", account);
+    let authority = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "kube-root-ca.crt", "namespace": namespace },
+        "data": { "ca.crt": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n" },
+    });
+    create(world, cluster, "configmaps", authority);
+}
+
+fn roles() -> [(&'static str, Value); 4] {
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let core = [
+        "configmaps",
+        "events",
+        "persistentvolumeclaims",
+        "pods",
+        "pods/log",
+        "pods/status",
+        "replicationcontrollers",
+        "replicationcontrollers/scale",
+        "serviceaccounts",
+        "services",
+        "services/status",
+    ];
+    let around = ["endpoints", "limitranges", "namespaces", "resourcequotas"];
+    let workloads = ["apps", "autoscaling", "batch", "networking.k8s.io", "policy"];
+    let read = ["get", "list", "watch"];
+    let change = ["create", "delete", "deletecollection", "patch", "update"];
+    let view = vec![rule(&[""], &core, &read), rule(&[""], &around, &read), rule(&workloads, &["*"], &read)];
+    let mut edit = view.clone();
+    edit.push(rule(&[""], &core, &change));
+    edit.push(rule(&[""], &["secrets"], &[&read[..], &change[..]].concat()));
+    edit.push(rule(
+        &[""],
+        &["pods/attach", "pods/eviction", "pods/exec", "pods/portforward", "serviceaccounts/token"],
+        &["create", "get"],
+    ));
+    edit.push(rule(&workloads, &["*"], &change));
+    let mut admin = edit.clone();
+    admin.push(rule(&["rbac.authorization.k8s.io"], &["rolebindings", "roles"], &[&read[..], &change[..]].concat()));
+    let all = json!([rule(&["*"], &["*"], &["*"]), { "nonResourceURLs": ["*"], "verbs": ["*"] }]);
+    [("cluster-admin", all), ("admin", json!(admin)), ("edit", json!(edit)), ("view", json!(view))]
+}

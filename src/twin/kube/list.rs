@@ -1,0 +1,230 @@
+//! Objects on the wire: one, and many page by page. Written straight from the store, so that a read clones nothing.
+
+use std::ops::Bound;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
+
+use super::Problem;
+use super::kinds::Served;
+use super::request::Ask;
+use super::selector::{Fields, Labels};
+use super::status::{bad_request, internal};
+use super::store::{Objects, Store};
+
+/// How an object is shown.
+#[derive(Clone, Copy)]
+enum Form<'a> {
+    /// As it is, under this version.
+    Whole(&'a str),
+    /// As an item of a list of built-in kinds, which do not say what they are.
+    Item,
+    /// Its metadata only.
+    Metadata,
+}
+
+struct Shown<'a>(&'a Value, Form<'a>);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let fields = self.0.as_object().into_iter().flatten();
+        match self.1 {
+            Form::Whole(api_version) => {
+                for (key, value) in fields {
+                    match key.as_str() {
+                        "apiVersion" => map.serialize_entry(key, api_version)?,
+                        _ => map.serialize_entry(key, value)?,
+                    }
+                }
+            }
+            Form::Item => {
+                for (key, value) in fields.filter(|(key, _)| !matches!(key.as_str(), "apiVersion" | "kind")) {
+                    map.serialize_entry(key, value)?;
+                }
+            }
+            Form::Metadata => {
+                map.serialize_entry("kind", "PartialObjectMetadata")?;
+                map.serialize_entry("apiVersion", "meta.k8s.io/v1")?;
+                map.serialize_entry("metadata", &self.0["metadata"])?;
+            }
+        }
+        map.end()
+    }
+}
+
+fn write(object: &Value, form: Form<'_>, into: &mut Vec<u8>) -> Result<(), Problem> {
+    serde_json::to_writer(into, &Shown(object, form)).map_err(|error| internal(error.to_string()))
+}
+
+/// One object as the request wants it.
+pub fn one(ask: &Ask<'_>, served: &Served, object: &Value) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::with_capacity(1024);
+    let api_version = served.api_version();
+    let form = if ask.wants("PartialObjectMetadata") { Form::Metadata } else { Form::Whole(&api_version) };
+    write(object, form, &mut body)?;
+    Ok(body)
+}
+
+/// Which objects a list or a collection means.
+pub struct Selected {
+    labels: Labels,
+    fields: Fields,
+}
+
+impl Selected {
+    /// Reads the selectors of a request.
+    pub fn read(ask: &Ask<'_>, served: &Served) -> Result<Selected, Problem> {
+        let labels = Labels::parse(ask.param("labelSelector"))?;
+        Ok(Selected { labels, fields: Fields::parse(ask.param("fieldSelector"), served)? })
+    }
+
+    /// Whether it means this object.
+    pub fn has(&self, object: &Value) -> bool {
+        self.labels.match_labels(&object["metadata"]["labels"]) && self.fields.matches(object)
+    }
+}
+
+/// Objects of a namespace, or of all, behind a key.
+pub fn within<'a>(
+    objects: &'a Objects,
+    namespace: Option<&str>,
+    after: Option<&str>,
+) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+    let prefix = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let start = match after {
+        Some(after) => Bound::Excluded(after.to_owned()),
+        None => Bound::Included(prefix.clone()),
+    };
+    objects.range((start, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(&prefix))
+}
+
+/// A page of objects.
+pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&str>) -> Result<Vec<u8>, Problem> {
+    let selected = Selected::read(ask, served)?;
+    let limit = match ask.param("limit") {
+        "" => 0,
+        text => text
+            .parse::<usize>()
+            .map_err(|_| bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
+    };
+    let (mut revision, mut after) = (store.revision(), None);
+    if !ask.param("continue").is_empty() {
+        let token = Token::read(ask.param("continue"))?;
+        revision = token.revision;
+        after = Some(token.after);
+    }
+    let metadata_only = ask.wants("PartialObjectMetadataList");
+    let form = match (metadata_only, served.custom) {
+        (true, _) => Form::Metadata,
+        (false, true) => Form::Whole(&served.api_version()),
+        (false, false) => Form::Item,
+    };
+    let mut items = Vec::new();
+    let mut count = 0;
+    let mut last: Option<&str> = None;
+    let mut more = 0;
+    for (key, object) in within(store.list(&served.table), namespace, after.as_deref()) {
+        if !selected.has(object) {
+            continue;
+        }
+        if limit > 0 && count == limit {
+            more += 1;
+            continue;
+        }
+        if count > 0 {
+            items.push(b',');
+        }
+        write(object, form, &mut items)?;
+        count += 1;
+        last = Some(key);
+    }
+    let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if let (Some(last), true) = (last, more > 0) {
+        metadata["continue"] = json!(Token { revision, after: last.to_owned() }.write());
+        if selected.labels.is_empty() && selected.fields.is_empty() {
+            metadata["remainingItemCount"] = json!(more);
+        }
+    }
+    let (kind, api_version) = match metadata_only {
+        true => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
+        false => (format!("{}List", served.kind), served.api_version()),
+    };
+    let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
+    let mut body = head.into_bytes();
+    body.append(&mut items);
+    body.extend_from_slice(b"]}");
+    Ok(body)
+}
+
+/// Where the next page starts.
+struct Token {
+    revision: u64,
+    after: String,
+}
+
+impl Token {
+    fn write(&self) -> String {
+        let text = json!({ "v": "meta.k8s.io/v1", "rv": self.revision, "start": self.after }).to_string();
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn read(text: &str) -> Result<Token, Problem> {
+        let refused = || bad_request("continue key is not valid: illegal base64 data at input byte 0");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| refused())?;
+        match (value["rv"].as_u64(), value["start"].as_str()) {
+            (Some(revision), Some(after)) => Ok(Token { revision, after: after.to_owned() }),
+            _ => Err(refused()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map};
+    use serde_json::{Value, json};
+
+    fn names(list: &Value) -> Vec<&str> {
+        list["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let mut wire = Wire::new();
+        for name in ["a", "b", "c"] {
+            wire.config_map(name);
+        }
+        let (_, first) = wire.get(&format!("{MAPS}?limit=2"));
+        assert_eq!((names(&first), &first["metadata"]["remainingItemCount"]), (vec!["a", "b"], &json!(2)));
+        assert_eq!((&first["kind"], &first["items"][0]["kind"]), (&json!("ConfigMapList"), &Value::Null));
+        let token = first["metadata"]["continue"].as_str().unwrap();
+        let (_, second) = wire.get(&format!("{MAPS}?limit=2&continue={token}"));
+        assert_eq!((names(&second), &second["metadata"]["continue"]), (vec!["c", "kube-root-ca.crt"], &Value::Null));
+        assert_eq!(wire.get(&format!("{MAPS}?continue=nonsense")).0, 400);
+    }
+
+    #[test]
+    fn a_namespace_shows_its_own_only_and_selectors_choose() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["labels"] = json!({ "app": "web" });
+        wire.post(MAPS, map);
+        assert_eq!(names(&wire.get("/api/v1/namespaces/default/configmaps").1), ["a", "kube-root-ca.crt"]);
+        assert_eq!(names(&wire.get("/api/v1/configmaps?labelSelector=app%3Dweb").1), ["a"]);
+        assert_eq!(names(&wire.get("/api/v1/configmaps?fieldSelector=metadata.name%3Da").1), ["a"]);
+        assert_eq!(wire.get("/api/v1/configmaps?fieldSelector=data.a%3Db").0, 400);
+    }
+
+    #[test]
+    fn metadata_can_be_asked_for_alone() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let (_, list) = wire.ask(&format!("GET {MAPS}"), &[("accept", accept)], None);
+        assert_eq!(list["kind"], "PartialObjectMetadataList");
+        assert_eq!((names(&list)[0], &list["items"][0]["data"]), ("a", &Value::Null));
+    }
+}

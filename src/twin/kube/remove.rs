@@ -1,0 +1,463 @@
+//! Deletion and eviction: at once, or with a `deletionTimestamp` first.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::kinds::{self, DEFINITIONS, Served};
+use super::selector::Labels;
+use super::store::{Store, key};
+use super::{Problem, status};
+use crate::twin::world::{World, moment};
+
+/// `DeleteOptions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    grace: Option<i64>,
+    propagation: Option<String>,
+    uid: Option<String>,
+    version: Option<String>,
+    /// Whether nothing is to be done.
+    pub dry_run: bool,
+}
+
+impl Options {
+    /// Of the body of a DELETE, or of an eviction.
+    pub fn read(body: &Value) -> Result<Options, Problem> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let known = ["Orphan", "Background", "Foreground"];
+        let propagation = text(&body["propagationPolicy"]);
+        let refused = |wrong| Err(status::invalid_as("DeleteOptions.meta.k8s.io", "", json!({}), &[wrong]));
+        if propagation.as_deref().is_some_and(|policy| !known.contains(&policy)) {
+            return refused(status::unsupported(
+                "propagationPolicy",
+                &body["propagationPolicy"],
+                &["Foreground", "Background", "Orphan", "nil"],
+            ));
+        }
+        let dry_run = match body["dryRun"].as_array() {
+            None => false,
+            Some(list) if list.iter().all(|one| one == "All") => !list.is_empty(),
+            Some(_) => return refused(status::unsupported("dryRun", &body["dryRun"], &["All"])),
+        };
+        Ok(Options {
+            grace: body["gracePeriodSeconds"].as_i64(),
+            propagation,
+            uid: text(&body["preconditions"]["uid"]),
+            version: text(&body["preconditions"]["resourceVersion"]),
+            dry_run,
+        })
+    }
+
+    /// With the parameters of the URL, which count more.
+    pub fn with_params(mut self, grace: &str, propagation: &str) -> Options {
+        if let Ok(seconds) = grace.parse() {
+            self.grace = Some(seconds);
+        }
+        if !propagation.is_empty() {
+            self.propagation = Some(propagation.to_owned());
+        }
+        self
+    }
+}
+
+/// What became of an object.
+pub enum Gone {
+    /// It is not there any more.
+    Now(Value),
+    /// It ends, and this is how it looks meanwhile.
+    Later(Value),
+}
+
+/// Namespaces that every cluster keeps.
+const KEPT: &[&str] = &["default", "kube-system", "kube-public"];
+
+/// Deletes an object as a DELETE does.
+pub fn delete(
+    world: &mut World,
+    cluster: &str,
+    served: &Served,
+    key: &str,
+    options: &Options,
+) -> Result<Gone, Problem> {
+    let name = key.rsplit_once('/').filter(|_| served.namespaced).map_or(key, |(_, name)| name);
+    let found = world.store(cluster).and_then(|store| store.get(&served.table, key));
+    let Some(object) = found.cloned() else { return Err(status::not_found(served, name)) };
+    preconditions(served, name, &object, options)?;
+    if served.table == "namespaces" && KEPT.contains(&name) {
+        return Err(status::forbidden(served, name, "this namespace may not be deleted"));
+    }
+    let grace = grace_of(served, &object, options);
+    let ended = ending(world, served, &object, options, grace);
+    let none = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    let waits = !none(&ended["metadata"]["finalizers"])
+        || grace > 0
+        || (served.table == "namespaces" && !none(&ended["spec"]["finalizers"]));
+    if options.dry_run {
+        return Ok(if waits { Gone::Later(ended) } else { Gone::Now(object) });
+    }
+    if waits {
+        let stored = world.store_mut(cluster).and_then(|store| store.update(&served.table, ended).cloned());
+        return Ok(Gone::Later(stored.unwrap_or(object)));
+    }
+    if let Some(store) = world.store_mut(cluster) {
+        store.remove(&served.table, key);
+    }
+    world.forget(&format!("kube/{}", served.table), &format!("{cluster}/{key}"));
+    if served.table == DEFINITIONS {
+        without_instances(world, cluster, key);
+    }
+    Ok(Gone::Now(object))
+}
+
+fn preconditions(served: &Served, name: &str, object: &Value, options: &Options) -> Result<(), Problem> {
+    let metadata = &object["metadata"];
+    for (wanted, field, word) in
+        [(&options.uid, "uid", "UID"), (&options.version, "resourceVersion", "ResourceVersion")]
+    {
+        let found = metadata[field].as_str().unwrap_or_default();
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
+            let why = format!("Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}");
+            return Err(status::conflict(served, name, &why));
+        }
+    }
+    Ok(())
+}
+
+/// The seconds that an object may take to end: pods that run somewhere have some.
+fn grace_of(served: &Served, object: &Value, options: &Options) -> i64 {
+    let is_placed = object["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    let is_done = matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    if served.table != "pods" || !is_placed || is_done {
+        return 0;
+    }
+    let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
+    let grace = options.grace.unwrap_or(own).max(0);
+    // An end that was already ordered can be brought forward only.
+    match object["metadata"]["deletionGracePeriodSeconds"].as_i64() {
+        Some(before) => before.min(grace),
+        None => grace,
+    }
+}
+
+/// The object on its way out.
+fn ending(world: &World, served: &Served, object: &Value, options: &Options, grace: i64) -> Value {
+    let mut object = object.clone();
+    let metadata = &mut object["metadata"];
+    let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
+    finalizers.retain(|one| options.propagation.is_none() || (one != "orphan" && one != "foregroundDeletion"));
+    match options.propagation.as_deref() {
+        Some("Foreground") => finalizers.push(json!("foregroundDeletion")),
+        Some("Orphan") => finalizers.push(json!("orphan")),
+        _ => {}
+    }
+    if finalizers.is_empty() {
+        if let Some(map) = metadata.as_object_mut() {
+            map.remove("finalizers");
+        }
+    } else {
+        metadata["finalizers"] = Value::Array(finalizers);
+    }
+    let is_shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|before| grace < before);
+    if metadata["deletionTimestamp"].is_null() || is_shorter {
+        metadata["deletionTimestamp"] = json!(moment::text(world.now + SignedDuration::from_secs(grace)));
+        metadata["deletionGracePeriodSeconds"] = json!(grace);
+    }
+    if served.table == "namespaces" {
+        object["status"]["phase"] = json!("Terminating");
+    }
+    object
+}
+
+/// Objects of a kind that is not defined any more go with it.
+fn without_instances(world: &mut World, cluster: &str, table: &str) {
+    let Some(store) = world.store_mut(cluster) else { return };
+    let keys: Vec<String> = store.list(table).keys().cloned().collect();
+    for key in keys {
+        store.remove(table, &key);
+    }
+}
+
+/// The answer to a DELETE.
+pub fn told(served: &Served, gone: Gone) -> Value {
+    let shows = matches!(
+        served.table.as_str(),
+        "pods"
+            | "services"
+            | "persistentvolumeclaims"
+            | "persistentvolumes"
+            | "serviceaccounts"
+            | "resourcequotas"
+            | "podtemplates"
+    );
+    match gone {
+        Gone::Later(object) => object,
+        Gone::Now(object) if shows => object,
+        Gone::Now(object) => {
+            let metadata = &object["metadata"];
+            let mut details = json!({ "name": metadata["name"], "kind": served.plural, "uid": metadata["uid"] });
+            if !served.group.is_empty() {
+                details["group"] = json!(served.group);
+            }
+            json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+        }
+    }
+}
+
+const BUDGETS: &str = "poddisruptionbudgets.policy";
+
+/// Evicts a pod, where its budget lets it go.
+pub fn evict(
+    world: &mut World,
+    cluster: &str,
+    namespace: &str,
+    name: &str,
+    eviction: &Value,
+    dry_run: bool,
+) -> Result<Value, Problem> {
+    let store = world.store(cluster).ok_or_else(|| status::internal("the API server has stopped"))?;
+    let Some(pods) = kinds::of_table(store, "pods") else { return Err(status::no_such_path()) };
+    let key = key(Some(namespace), name);
+    let Some(pod) = store.get("pods", &key) else { return Err(status::not_found(&pods, name)) };
+    if eviction["metadata"]["name"].as_str().is_some_and(|given| given != name) {
+        return Err(status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let mut options = Options::read(&eviction["deleteOptions"])?;
+    options.dry_run |= dry_run;
+    let is_exempt = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
+        || !pod["metadata"]["deletionTimestamp"].is_null();
+    if !is_exempt && !world.is_off("disruption budgets") {
+        budget_allows(store, namespace, pod)?;
+    }
+    delete(world, cluster, &pods, &key, &options)?;
+    Ok(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }))
+}
+
+fn budget_allows(store: &Store, namespace: &str, pod: &Value) -> Result<(), Problem> {
+    let here = super::list::within(store.list(BUDGETS), Some(namespace), None).map(|(_, budget)| budget);
+    let ours: Vec<&Value> = here
+        .filter(|budget| Labels::of_object(&budget["spec"]["selector"]).match_labels(&pod["metadata"]["labels"]))
+        .collect();
+    let budget = match *ours {
+        [] => return Ok(()),
+        [one] => one,
+        _ => {
+            return Err(status::internal(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            ));
+        }
+    };
+    let count = Count::of(store, namespace, budget);
+    // A pod that is not ready may go while the others are enough.
+    let policy = budget["spec"]["unhealthyPodEvictionPolicy"].as_str().unwrap_or("IfHealthyBudget");
+    if !is_ready(pod) && (policy == "AlwaysAllow" || (count.healthy >= count.needed && count.needed > 0)) {
+        return Ok(());
+    }
+    if count.healthy > count.needed {
+        return Ok(());
+    }
+    let name = budget["metadata"]["name"].as_str().unwrap_or_default();
+    Err(status::disruption(name, count.needed, count.healthy))
+}
+
+/// The pods of a budget.
+struct Count {
+    healthy: i64,
+    needed: i64,
+}
+
+impl Count {
+    fn of(store: &Store, namespace: &str, budget: &Value) -> Count {
+        let labels = Labels::of_object(&budget["spec"]["selector"]);
+        let here = super::list::within(store.list("pods"), Some(namespace), None).map(|(_, pod)| pod);
+        let pods: Vec<&Value> = here
+            .filter(|pod| labels.match_labels(&pod["metadata"]["labels"]))
+            .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
+            .collect();
+        let healthy = pods.iter().filter(|pod| is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null()).count();
+        let expected = i64::try_from(wanted(store, namespace, &pods)).unwrap_or(i64::MAX);
+        let spec = &budget["spec"];
+        let needed = match (share(&spec["minAvailable"], expected), share(&spec["maxUnavailable"], expected)) {
+            (Some(least), _) => least,
+            (None, Some(most)) => (expected - most).max(0),
+            (None, None) => 0,
+        };
+        Count { healthy: i64::try_from(healthy).unwrap_or(i64::MAX), needed }
+    }
+}
+
+/// How many pods their owners want; each that has no owner is wanted itself.
+fn wanted(store: &Store, namespace: &str, pods: &[&Value]) -> u64 {
+    let mut owners: Vec<&str> = Vec::new();
+    let mut wanted = 0;
+    for pod in pods {
+        let owner = pod["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|owner| owner["controller"] == true);
+        let Some(owner) = owner else {
+            wanted += 1;
+            continue;
+        };
+        let uid = owner["uid"].as_str().unwrap_or_default();
+        if owners.contains(&uid) {
+            continue;
+        }
+        owners.push(uid);
+        let tables = ["replicasets.apps", "statefulsets.apps", "replicationcontrollers"];
+        let key = key(Some(namespace), owner["name"].as_str().unwrap_or_default());
+        let found =
+            tables.iter().filter_map(|table| store.get(table, &key)).find(|found| found["metadata"]["uid"] == uid);
+        let of_owner = |pod: &&&Value| {
+            pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|one| one["uid"] == uid)
+        };
+        let there = pods.iter().filter(of_owner).count() as u64;
+        wanted += found.and_then(|found| found["spec"]["replicas"].as_u64()).unwrap_or(there);
+    }
+    wanted
+}
+
+/// A number, or a percentage of all, rounded up.
+fn share(value: &Value, of: i64) -> Option<i64> {
+    if let Some(number) = value.as_i64() {
+        return Some(number);
+    }
+    let percent: i64 = value.as_str()?.strip_suffix('%')?.parse().ok()?;
+    Some((of * percent + 99) / 100)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map, pod};
+    use serde_json::json;
+
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+
+    /// A pod that runs on a node, without anybody who would end it.
+    fn running(wire: &mut Wire, name: &str) {
+        for name in ["scheduler", "kubelet", "workloads", "garbage"] {
+            wire.world.switch_off(name);
+        }
+        wire.post(PODS, pod(name));
+        let store = wire.world.store_mut("prod").unwrap();
+        store.change("pods", &format!("default/{name}"), |pod| {
+            pod["spec"]["nodeName"] = json!("n1");
+            pod["status"] = json!({ "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] });
+        });
+    }
+
+    #[test]
+    fn what_nobody_holds_goes_at_once() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let (code, told) = wire.delete(&format!("{MAPS}/a"));
+        assert_eq!((code, &told["status"], &told["details"]["name"]), (200, &json!("Success"), &json!("a")));
+        assert_eq!(wire.delete(&format!("{MAPS}/a")).0, 404);
+        wire.post(PODS, pod("a"));
+        assert_eq!(wire.delete(&format!("{PODS}/a")).1["kind"], "Pod");
+        assert_eq!(wire.get(&format!("{PODS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_finalizer_holds_until_it_is_taken_away() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["finalizers"] = json!(["ekskit.dev/hold"]);
+        wire.post(MAPS, map);
+        let (_, mut ending) = wire.delete(&format!("{MAPS}/a"));
+        assert!(ending["metadata"]["deletionTimestamp"].is_string());
+        ending["metadata"]["finalizers"] = json!([]);
+        assert_eq!(wire.put(&format!("{MAPS}/a"), ending).0, 200);
+        assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_pod_on_a_node_gets_its_grace() {
+        let mut wire = Wire::new();
+        running(&mut wire, "a");
+        let (_, ending) = wire.delete(&format!("{PODS}/a"));
+        assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 30);
+        assert_eq!(wire.get(&format!("{PODS}/a")).0, 200);
+        wire.delete(&format!("{PODS}/a?gracePeriodSeconds=0"));
+        assert_eq!(wire.get(&format!("{PODS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_precondition_that_does_not_hold_keeps_the_object() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": { "uid": "other" } });
+        let (code, problem) =
+            wire.ask(&format!("DELETE {MAPS}/a"), &[("content-type", "application/json")], Some(&options));
+        assert_eq!((code, &problem["reason"]), (409, &json!("Conflict")));
+        assert!(problem["message"].as_str().unwrap().contains("Precondition failed: UID in precondition: other"));
+    }
+
+    #[test]
+    fn foreground_waits_for_what_is_owned() {
+        let mut wire = Wire::new();
+        wire.world.switch_off("garbage");
+        wire.config_map("a");
+        let options = json!({ "propagationPolicy": "Foreground" });
+        let (_, ending) = wire.ask(&format!("DELETE {MAPS}/a"), &[], Some(&options));
+        assert!(
+            ending["kind"] == "Status" || ending["metadata"]["finalizers"] == json!(["foregroundDeletion"]),
+            "{ending}"
+        );
+    }
+
+    #[test]
+    fn a_namespace_ends_and_takes_nothing_new() {
+        let mut wire = Wire::new();
+        for name in ["garbage", "namespaces"] {
+            wire.world.switch_off(name);
+        }
+        let team = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } });
+        wire.post("/api/v1/namespaces", team);
+        let (_, ending) = wire.delete("/api/v1/namespaces/team");
+        assert_eq!(ending["status"]["phase"], "Terminating");
+        let store = wire.world.store_mut("prod").unwrap();
+        if store.get("namespaces", "team").is_none() {
+            return;
+        }
+        let (code, problem) = wire.post("/api/v1/namespaces/team/configmaps", config_map("a"));
+        assert_eq!((code, &problem["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
+        let (code, problem) = wire.delete("/api/v1/namespaces/kube-system");
+        assert!(code == 403 && problem["message"].as_str().unwrap().ends_with("this namespace may not be deleted"));
+    }
+
+    #[test]
+    fn a_budget_keeps_a_pod() {
+        let mut wire = Wire::new();
+        running(&mut wire, "a");
+        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "web" },
+            "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
+        assert_eq!(wire.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).0, 201);
+        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a", "namespace": "default" } });
+        let (code, problem) = wire.post(&format!("{PODS}/a/eviction"), eviction.clone());
+        assert_eq!(code, 429);
+        assert_eq!(problem["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
+        let cause = "The disruption budget web needs 1 healthy pods and has 1 currently";
+        assert_eq!(problem["details"]["causes"][0]["message"], cause);
+        running(&mut wire, "b");
+        assert_eq!(wire.post(&format!("{PODS}/a/eviction"), eviction).0, 201);
+        assert!(wire.get(&format!("{PODS}/a")).1["metadata"]["deletionTimestamp"].is_string());
+    }
+
+    #[test]
+    fn a_collection_goes_by_its_selector() {
+        let mut wire = Wire::new();
+        for (name, app) in [("a", "x"), ("b", "y")] {
+            let mut map = config_map(name);
+            map["metadata"]["labels"] = json!({ "app": app });
+            wire.post(MAPS, map);
+        }
+        assert_eq!(wire.delete(&format!("{MAPS}?labelSelector=app%3Dx")).0, 200);
+        assert_eq!((wire.get(&format!("{MAPS}/a")).0, wire.get(&format!("{MAPS}/b")).0), (404, 200));
+    }
+}

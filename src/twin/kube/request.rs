@@ -1,0 +1,192 @@
+//! A request as the API server reads it: what its path means, its parameters, its body.
+
+use http::Method;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+
+use super::Problem;
+use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
+
+/// One request.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// `GET`.
+    pub method: &'a Method,
+    /// The path in its parts, decoded.
+    pub path: Vec<String>,
+    query: Vec<(String, String)>,
+    accept: &'a str,
+    content_type: &'a str,
+    agent: &'a str,
+    body: &'a [u8],
+}
+
+/// What a path of objects means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// `v1`.
+    pub version: String,
+    /// Absent for what lives in none, and for all of them.
+    pub namespace: Option<String>,
+    /// `pods`.
+    pub plural: String,
+    /// Absent for lists and creates.
+    pub name: Option<String>,
+    /// `status`.
+    pub subresource: Option<String>,
+}
+
+impl<'a> Ask<'a> {
+    /// Reads a request.
+    pub fn read(parts: &'a Parts, body: &'a [u8]) -> Ask<'a> {
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let pairs = parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pair = |pair: &str| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), decode(&value.replace('+', " ")))
+        };
+        Ask {
+            method: &parts.method,
+            path: parts.uri.path().split('/').filter(|part| !part.is_empty()).map(decode).collect(),
+            query: pairs.map(pair).collect(),
+            accept: header(ACCEPT),
+            content_type: header(CONTENT_TYPE),
+            agent: header(USER_AGENT),
+            body,
+        }
+    }
+
+    /// A parameter, empty where it is not given.
+    pub fn param(&self, key: &str) -> &str {
+        self.query.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Whether a parameter says yes.
+    pub fn says(&self, key: &str) -> bool {
+        matches!(self.param(key), "true" | "1")
+    }
+
+    /// Where the objects are that the path means; `None` where it means none.
+    pub fn place(&self) -> Option<Place> {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let (group, version, rest) = match path.as_slice() {
+            ["api", version, rest @ ..] => ("", *version, rest),
+            ["apis", group, version, rest @ ..] => (*group, *version, rest),
+            _ => return None,
+        };
+        let (namespace, rest) = match rest {
+            // A namespace itself and its own parts stand where those of its objects do.
+            ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => (None, rest),
+            ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
+            rest => (None, rest),
+        };
+        let [plural, rest @ ..] = rest else { return None };
+        let text = |at: usize| rest.get(at).map(|&part| part.to_owned());
+        (rest.len() <= 2).then(|| Place {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            namespace,
+            plural: (*plural).to_owned(),
+            name: text(0),
+            subresource: text(1),
+        })
+    }
+
+    /// Whether the answer is to be of this type: `PartialObjectMetadataList`.
+    pub fn wants(&self, form: &str) -> bool {
+        self.accept.split([',', ';']).any(|part| part.trim().strip_prefix("as=").is_some_and(|one| one == form))
+    }
+
+    /// Refuses a request for an answer of another type than JSON.
+    pub fn acceptable(&self) -> Result<(), Problem> {
+        let types = self.accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+        let fits = |one: &str| matches!(one, "" | "*/*" | "application/*" | "application/json");
+        if types.into_iter().any(fits) { Ok(()) } else { Err(not_acceptable()) }
+    }
+
+    /// The type of the body, without its parameters.
+    pub fn media(&self) -> &str {
+        self.content_type.split(';').next().unwrap_or_default().trim()
+    }
+
+    /// Who writes: the field manager, else the program.
+    pub fn manager(&self) -> String {
+        match self.param("fieldManager") {
+            "" => match self.agent.split('/').next().unwrap_or_default() {
+                "" => "unknown".to_owned(),
+                program => program.to_owned(),
+            },
+            manager => manager.to_owned(),
+        }
+    }
+
+    /// Whether nothing is to be stored.
+    pub fn is_dry_run(&self, options: &str) -> Result<bool, Problem> {
+        match self.param("dryRun") {
+            "" => Ok(false),
+            "All" => Ok(true),
+            other => {
+                let wrong = unsupported("dryRun", &serde_json::json!([other]), &["All"]);
+                Err(invalid_as(&format!("{options}.meta.k8s.io"), "", serde_json::json!({}), &[wrong]))
+            }
+        }
+    }
+
+    /// The body as an object, JSON or YAML.
+    pub fn object(&self) -> Result<Value, Problem> {
+        const KNOWN: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+        match self.media() {
+            "" | "application/json" => self.json(),
+            "application/yaml" => self.yaml(),
+            _ => Err(unsupported_type(KNOWN)),
+        }
+    }
+
+    /// Whether there is a body.
+    pub fn has_body(&self) -> bool {
+        !self.body.is_empty()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Result<Value, Problem> {
+        serde_json::from_slice(self.body).map_err(|error| {
+            bad_request(format!("the object provided is unrecognized (must be of type object): couldn't get version/kind; json parse error: {error}"))
+        })
+    }
+
+    /// The body as YAML, of which JSON is a part.
+    pub fn yaml(&self) -> Result<Value, Problem> {
+        if let Ok(value) = serde_json::from_slice(self.body) {
+            return Ok(value);
+        }
+        serde_yaml::from_slice(self.body).map_err(|error| bad_request(format!("error decoding YAML: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(uri: &str) -> Option<Place> {
+        let (parts, ()) = http::Request::get(uri).body(()).unwrap().into_parts();
+        Ask::read(&parts, b"").place()
+    }
+
+    #[test]
+    fn paths_are_read_as_the_server_reads_them() {
+        let pod = place("/api/v1/namespaces/team/pods/a%2Fb/log?tailLines=3").unwrap();
+        assert_eq!((pod.namespace.as_deref(), pod.plural.as_str()), (Some("team"), "pods"));
+        assert_eq!((pod.name.as_deref(), pod.subresource.as_deref()), (Some("a/b"), Some("log")));
+        let namespace = place("/api/v1/namespaces/team/finalize").unwrap();
+        assert_eq!((namespace.namespace, namespace.plural.as_str()), (None, "namespaces"));
+        let all = place("/apis/apps/v1/deployments").unwrap();
+        assert_eq!((all.group.as_str(), all.name), ("apps", None));
+        assert_eq!(place("/apis/apps/v1"), None);
+        assert_eq!(place("/version"), None);
+    }
+}

@@ -1,0 +1,516 @@
+//! From a request to what answers it: who asks, what for, whether it is allowed, and who does it.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::authorize::{self, Wish};
+use super::kinds::{self, Found, Served};
+use super::list::{self, Selected};
+use super::remove::{self, Options};
+use super::request::{Ask, Place};
+use super::store::{Store, key};
+use super::write::{Unknown, Write};
+use super::{Problem, discovery, patch, status};
+use crate::twin::physics::access::{self, Identity};
+use crate::twin::world::World;
+
+/// An answer.
+pub struct Reply {
+    /// The HTTP status.
+    pub code: u16,
+    /// Its content type.
+    pub media: &'static str,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// JSON.
+    pub fn json(code: u16, body: Vec<u8>) -> Reply {
+        Reply { code, media: "application/json", body }
+    }
+
+    fn value(code: u16, value: &Value) -> Reply {
+        Reply::json(code, value.to_string().into_bytes())
+    }
+
+    fn text(code: u16, text: &str) -> Reply {
+        Reply { code, media: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+    }
+}
+
+/// Who asks for what.
+struct Aim<'a> {
+    cluster: &'a str,
+    who: &'a Identity,
+    served: &'a Served,
+    place: &'a Place,
+    verb: &'static str,
+}
+
+/// Answers a request; nothing is settled yet.
+pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> Result<Reply, Problem> {
+    let Some(store) = world.store(cluster) else {
+        return Err(Problem {
+            code: 503,
+            reason: "ServiceUnavailable",
+            message: format!("cluster {cluster} has no API server that answers"),
+            details: Value::Null,
+        });
+    };
+    let Some(who) = access::identity(world, cluster, caller) else { return Err(status::unauthorized()) };
+    let found = ask.place().and_then(|place| {
+        let served = kinds::find(store, &place.group, &place.version, &place.plural)?;
+        Some((place, served))
+    });
+    let Some((place, served)) = found else { return beside(world, cluster, store, ask) };
+    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
+    let verb = verb_of(ask, &place, &served)?;
+    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb };
+    aim.authorize(store)?;
+    ask.acceptable()?;
+    aim.serve(world, ask)
+}
+
+/// What is no object.
+fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<Reply, Problem> {
+    if ask.method != Method::GET {
+        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere()) };
+    }
+    if discovery::is_health(&ask.path) {
+        return Ok(Reply::text(200, "ok"));
+    }
+    Ok(discovery::answer(world, cluster, store, ask).map_or_else(nowhere, |answer| Reply::value(200, &answer)))
+}
+
+fn nowhere() -> Reply {
+    Reply::text(404, "404 page not found\n")
+}
+
+/// The place, where a kind can have objects there.
+fn in_its_place(place: Place, served: &Found) -> Option<Place> {
+    let named_in_none = served.namespaced && place.namespace.is_none() && place.name.is_some();
+    let is_misplaced = named_in_none || (!served.namespaced && place.namespace.is_some());
+    let is_unknown = place.subresource.as_ref().is_some_and(|subresource| !served.has(subresource));
+    (!is_misplaced && !is_unknown).then_some(place)
+}
+
+/// The verb of a request, where the kind and the place have it.
+fn verb_of(ask: &Ask<'_>, place: &Place, served: &Served) -> Result<&'static str, Problem> {
+    let named = place.name.is_some();
+    let verb = match ask.method.as_str() {
+        "GET" if named => "get",
+        "GET" if ask.says("watch") => "watch",
+        "GET" => "list",
+        "POST" if named == place.subresource.is_some() => "create",
+        "PUT" if named => "update",
+        "PATCH" if named => "patch",
+        "DELETE" if named && place.subresource.is_none() => "delete",
+        "DELETE" if !named => "deletecollection",
+        _ => return Err(status::not_allowed()),
+    };
+    let is_placed = !served.namespaced || place.namespace.is_some() || verb != "create";
+    let allowed = match place.subresource.as_deref() {
+        None => served.allows(verb) && is_placed,
+        Some("eviction" | "binding" | "token") => verb == "create",
+        Some("log") => verb == "get",
+        Some("finalize") => verb == "update",
+        Some(_) => matches!(verb, "get" | "update" | "patch"),
+    };
+    if allowed { Ok(verb) } else { Err(status::not_allowed()) }
+}
+
+impl Aim<'_> {
+    fn name(&self) -> &str {
+        self.place.name.as_deref().unwrap_or_default()
+    }
+
+    fn namespace(&self) -> &str {
+        self.place.namespace.as_deref().unwrap_or_default()
+    }
+
+    fn key(&self) -> String {
+        key(self.place.namespace.as_deref(), self.name())
+    }
+
+    fn wish(&self) -> Wish<'_> {
+        // A namespace counts as one of its own things.
+        let namespace = if self.served.table == "namespaces" { self.name() } else { self.namespace() };
+        Wish {
+            verb: self.verb,
+            group: &self.served.group,
+            plural: &self.served.plural,
+            subresource: self.place.subresource.as_deref().unwrap_or_default(),
+            namespace,
+            name: self.name(),
+        }
+    }
+
+    fn authorize(&self, store: &Store) -> Result<(), Problem> {
+        authorize::check(store, self.who, self.served, &self.wish())
+    }
+
+    fn serve(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        if let Some(subresource) = self.place.subresource.as_deref() {
+            return self.part(world, ask, subresource);
+        }
+        match self.verb {
+            "get" => self.get(world, ask),
+            "list" => {
+                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, self.place.namespace.as_deref())?))
+            }
+            "create" if !self.served.allows("get") => self.review(world, ask),
+            "create" => {
+                let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
+                Ok(Reply::json(201, list::one(ask, self.served, &created)?))
+            }
+            "update" => self.update(world, ask),
+            "patch" => self.patch(world, ask),
+            "delete" => {
+                let options = self.delete_options(ask)?;
+                let gone = remove::delete(world, self.cluster, self.served, &self.key(), &options)?;
+                Ok(Reply::value(200, &remove::told(self.served, gone)))
+            }
+            "deletecollection" => self.delete_collection(world, ask),
+            _ => Err(status::not_simulated("watching objects")),
+        }
+    }
+
+    fn store<'w>(&self, world: &'w World) -> Result<&'w Store, Problem> {
+        world.store(self.cluster).ok_or_else(|| status::internal("the API server has stopped"))
+    }
+
+    fn object<'w>(&self, world: &'w World) -> Result<&'w Value, Problem> {
+        let found = self.store(world)?.get(&self.served.table, &self.key());
+        found.ok_or_else(|| status::not_found(self.served, self.name()))
+    }
+
+    fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        Ok(Reply::json(200, list::one(ask, self.served, self.object(world)?)?))
+    }
+
+    fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
+        let manager = ask.manager();
+        if manager.len() > 128 {
+            let wrong = status::invalid("fieldManager", &json!(manager), "may not be more than 128 bytes");
+            return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
+        }
+        let unknown = match ask.param("fieldValidation") {
+            "Strict" => Unknown::Refused,
+            "" | "Warn" | "Ignore" => Unknown::Dropped,
+            other => {
+                let wrong = status::unsupported("fieldValidation", &json!(other), &["Ignore", "Warn", "Strict"]);
+                return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
+            }
+        };
+        Ok(Write {
+            cluster: self.cluster,
+            served: self.served,
+            namespace: self.namespace(),
+            subresource: self.place.subresource.as_deref().unwrap_or_default(),
+            manager,
+            dry_run: ask.is_dry_run(options)?,
+            unknown,
+        })
+    }
+
+    fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
+        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+    }
+
+    fn patch(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let write = self.write(ask, "PatchOptions")?;
+        if ask.media() != "application/apply-patch+yaml" {
+            if ask.says("force") {
+                let wrong = status::forbidden_field("force", "may not be specified for non-apply patch");
+                return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
+            }
+            let patched = write.patch(world, self.name(), ask)?;
+            return Ok(Reply::json(200, list::one(ask, self.served, &patched)?));
+        }
+        let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
+        if is_new {
+            // What an apply creates must be allowed to be created.
+            let wish = Wish { verb: "create", ..self.wish() };
+            authorize::check(self.store(world)?, self.who, self.served, &wish)?;
+        }
+        if ask.param("fieldManager").is_empty() {
+            let wrong = status::required("fieldManager", "is required for apply patch");
+            return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
+        }
+        let applied = write.apply(world, self.name(), ask.says("force"), ask.yaml()?)?;
+        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, &applied)?))
+    }
+
+    fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
+        let body = if ask.has_body() { ask.object()? } else { Value::Null };
+        let mut options =
+            Options::read(&body)?.with_params(ask.param("gracePeriodSeconds"), ask.param("propagationPolicy"));
+        options.dry_run |= ask.is_dry_run("DeleteOptions")?;
+        Ok(options)
+    }
+
+    fn delete_collection(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let options = self.delete_options(ask)?;
+        let selected = Selected::read(ask, self.served)?;
+        let all = list::within(self.store(world)?.list(&self.served.table), self.place.namespace.as_deref(), None);
+        let keys: Vec<String> = all.filter(|(_, object)| selected.has(object)).map(|(key, _)| key.clone()).collect();
+        let mut items = Vec::new();
+        for key in keys {
+            match remove::delete(world, self.cluster, self.served, &key, &options)? {
+                remove::Gone::Now(object) | remove::Gone::Later(object) => items.push(object),
+            }
+        }
+        let revision = self.store(world)?.revision().to_string();
+        let kind = format!("{}List", self.served.kind);
+        let told = json!({
+            "kind": kind, "apiVersion": self.served.api_version(),
+            "metadata": { "resourceVersion": revision }, "items": items,
+        });
+        Ok(Reply::value(200, &told))
+    }
+
+    /// A part of an object.
+    fn part(&self, world: &mut World, ask: &Ask<'_>, part: &str) -> Result<Reply, Problem> {
+        match (part, self.verb) {
+            ("status" | "approval", "get") => self.get(world, ask),
+            ("status" | "approval", "update") => self.update(world, ask),
+            ("status" | "approval", "patch") => self.patch(world, ask),
+            ("finalize", _) => self.finalize(world, ask),
+            ("scale", _) => self.scale(world, ask),
+            ("log", _) => self.log(world, ask),
+            ("eviction", _) => {
+                let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
+                let told = remove::evict(world, self.cluster, namespace, self.name(), &ask.object()?, dry_run)?;
+                Ok(Reply::value(201, &told))
+            }
+            ("binding", _) => self.bind(world, ask),
+            ("token", _) => self.token(world, ask),
+            _ => Err(status::not_simulated(&format!("the subresource {part} of {}", self.served.resource()))),
+        }
+    }
+
+    fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let old = self.object(world)?.clone();
+        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object()?, false)?;
+        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+    }
+
+    /// `Scale` of an object: how many there should be.
+    fn scale_of(&self, object: &Value) -> Value {
+        let metadata = &object["metadata"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pairs = object["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
+        let selector: Vec<String> = pairs.map(|(key, value)| format!("{key}={}", text(value))).collect();
+        json!({
+            "kind": "Scale", "apiVersion": "autoscaling/v1",
+            "metadata": {
+                "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
+                "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
+            },
+            "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
+            "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": selector.join(",") },
+        })
+    }
+
+    fn scale(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let old = self.object(world)?.clone();
+        let before = self.scale_of(&old);
+        let after = match self.verb {
+            "get" => return Ok(Reply::value(200, &before)),
+            "update" => ask.object()?,
+            _ => match ask.media() {
+                "application/json-patch+json" => patch::json(&before, &ask.json()?)?,
+                "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+                    patch::merge(&before, &ask.json()?)
+                }
+                _ => return Err(status::not_simulated("applying a scale")),
+            },
+        };
+        let Some(replicas) = after["spec"]["replicas"].as_i64().filter(|replicas| *replicas >= 0) else {
+            let wrong =
+                status::invalid("spec.replicas", &after["spec"]["replicas"], "must be greater than or equal to 0");
+            return Err(status::invalid_as("Scale.autoscaling", self.name(), json!({ "kind": "Scale" }), &[wrong]));
+        };
+        let mut new = old.clone();
+        new["spec"]["replicas"] = json!(replicas);
+        new["metadata"]["resourceVersion"] = after["metadata"]["resourceVersion"].clone();
+        let mut write = self.write(ask, "UpdateOptions")?;
+        // Whoever scales owns the number of replicas as a part of the object.
+        write.subresource = "";
+        let stored = write.replace(world, old, new, false)?;
+        Ok(Reply::value(200, &self.scale_of(&stored)))
+    }
+
+    fn log(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let pod = self.object(world)?;
+        let containers = pod["spec"]["containers"].as_array().map_or(&[][..], Vec::as_slice);
+        let names: Vec<&str> = containers.iter().filter_map(|one| one["name"].as_str()).collect();
+        let name = self.name();
+        let container = match (ask.param("container"), &*names) {
+            ("", [only]) => (*only).to_owned(),
+            ("", _) => {
+                return Err(status::bad_request(format!(
+                    "a container name must be specified for pod {name}, choose one of: [{}]",
+                    names.join(" ")
+                )));
+            }
+            (given, _) if names.contains(&given) => given.to_owned(),
+            (given, _) => return Err(status::bad_request(format!("container {given} is not valid for pod {name}"))),
+        };
+        if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
+            return Ok(Reply::text(200, ""));
+        }
+        if pod["status"]["phase"] == "Pending" {
+            return Err(status::bad_request(format!(
+                "container \"{container}\" in pod \"{name}\" is waiting to start: ContainerCreating"
+            )));
+        }
+        Ok(Reply::text(200, pod["_log"].as_str().unwrap_or_default()))
+    }
+
+    fn bind(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let node = ask.object()?["target"]["name"].as_str().unwrap_or_default().to_owned();
+        let pod = self.object(world)?;
+        if let Some(other) = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty()) {
+            let why = format!("pod {} is already assigned to node \"{other}\"", self.name());
+            return Err(status::conflict(self.served, self.name(), &why));
+        }
+        let (key, now) = (self.key(), world.now_text());
+        let condition = json!({ "type": "PodScheduled", "status": "True", "lastTransitionTime": now });
+        if let Some(store) = world.store_mut(self.cluster) {
+            store.change(&self.served.table, &key, |pod| {
+                pod["spec"]["nodeName"] = json!(node);
+                let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+                conditions.retain(|one| one["type"] != "PodScheduled");
+                conditions.push(condition);
+                pod["status"]["conditions"] = Value::Array(conditions);
+            });
+        }
+        Ok(Reply::value(
+            201,
+            &json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }),
+        ))
+    }
+
+    fn token(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        self.object(world)?;
+        let mut request = ask.object()?;
+        let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+        let until = world.now + jiff::SignedDuration::from_secs(seconds);
+        let token = world.digits("token", 32);
+        request["status"] = json!({ "token": token, "expirationTimestamp": crate::twin::world::moment::text(until) });
+        Ok(Reply::value(201, &request))
+    }
+
+    /// A question that is answered and not stored.
+    fn review(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let mut asked = ask.object()?;
+        let answer = match self.served.plural.as_str() {
+            "selfsubjectreviews" => {
+                let mut groups = self.who.groups.clone();
+                groups.push("system:authenticated".to_owned());
+                asked["status"] = json!({ "userInfo": { "username": self.who.username, "groups": groups } });
+                asked
+            }
+            "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
+                authorize::review(self.store(world)?, self.who, asked)
+            }
+            other => return Err(status::not_simulated(other)),
+        };
+        Ok(Reply::value(201, &answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::{MAPS, Wire, config_map, deployment, pod};
+    use super::*;
+
+    #[test]
+    fn what_is_made_can_be_read_and_made_once_only() {
+        let mut wire = Wire::new();
+        let made = wire.config_map("a");
+        assert_eq!(made["metadata"]["namespace"], "default");
+        assert!(made["metadata"]["uid"].is_string() && made["metadata"]["creationTimestamp"].is_string());
+        assert_eq!(wire.get(&format!("{MAPS}/a")), (200, made));
+        let (code, problem) = wire.post(MAPS, config_map("a"));
+        assert_eq!((code, problem["message"].as_str()), (409, Some("configmaps \"a\" already exists")));
+        assert_eq!(problem["reason"], "AlreadyExists");
+    }
+
+    #[test]
+    fn what_is_not_there_is_told_with_its_resource() {
+        let mut wire = Wire::new();
+        let rows = [
+            ("/api/v1/namespaces/default/pods/x", "pods \"x\" not found"),
+            ("/apis/apps/v1/namespaces/default/deployments/x", "deployments.apps \"x\" not found"),
+        ];
+        for (path, message) in rows {
+            let (code, problem) = wire.get(path);
+            assert_eq!((code, problem["message"].as_str()), (404, Some(message)));
+        }
+        let (code, text) = wire.get("/apis/nobody.io/v1/things/x");
+        assert_eq!((code, text), (404, json!("404 page not found\n")));
+        let (code, problem) = wire.post("/api/v1/namespaces/absent/configmaps", config_map("a"));
+        assert_eq!((code, problem["message"].as_str()), (404, Some("namespaces \"absent\" not found")));
+        assert_eq!(problem["details"]["kind"], "namespaces");
+    }
+
+    #[test]
+    fn methods_and_types_that_do_not_fit_are_refused() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        assert_eq!(wire.post(&format!("{MAPS}/a"), config_map("a")).0, 405);
+        assert_eq!(wire.post("/api/v1/configmaps", config_map("a")).0, 405);
+        assert_eq!(wire.ask(&format!("GET {MAPS}/a"), &[("accept", "text/html")], None).0, 406);
+        assert_eq!(wire.patch(&format!("{MAPS}/a"), "application/json", json!({})).0, 415);
+        assert_eq!(wire.get(&format!("{MAPS}/a/status")).0, 404);
+    }
+
+    #[test]
+    fn a_dry_run_stores_nothing() {
+        let mut wire = Wire::new();
+        let before = wire.world.store("prod").unwrap().revision();
+        assert_eq!(wire.post(&format!("{MAPS}?dryRun=All"), config_map("a")).0, 201);
+        assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
+        assert_eq!(wire.post(&format!("{MAPS}?dryRun=Some"), config_map("a")).0, 422);
+        assert_eq!(wire.world.store("prod").unwrap().revision(), before);
+    }
+
+    #[test]
+    fn a_scale_is_a_part_of_a_deployment() {
+        let mut wire = Wire::new();
+        wire.post("/apis/apps/v1/namespaces/default/deployments", deployment("web", 2));
+        let path = "/apis/apps/v1/namespaces/default/deployments/web/scale";
+        let (_, mut scale) = wire.get(path);
+        assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("app=web")));
+        scale["spec"]["replicas"] = json!(5);
+        assert_eq!(wire.put(path, scale).0, 200);
+        let (_, web) = wire.get("/apis/apps/v1/namespaces/default/deployments/web");
+        assert_eq!(web["spec"]["replicas"], 5);
+        assert_eq!(web["metadata"]["generation"], 2);
+    }
+
+    #[test]
+    fn a_pod_is_bound_once() {
+        let mut wire = Wire::new();
+        wire.world.switch_off("scheduler");
+        assert_eq!(wire.post("/api/v1/namespaces/default/pods", pod("a")).0, 201);
+        let binding = |node: &str| json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "a" }, "target": { "name": node } });
+        let path = "/api/v1/namespaces/default/pods/a/binding";
+        assert_eq!(wire.post(path, binding("n1")).0, 201);
+        let (code, problem) = wire.post(path, binding("n2"));
+        assert_eq!(code, 409, "{problem}");
+    }
+
+    #[test]
+    fn one_asks_what_one_may() {
+        let mut wire = Wire::new();
+        let review = json!({ "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {
+            "resourceAttributes": { "verb": "delete", "resource": "nodes" } } });
+        let (code, answer) = wire.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review);
+        assert_eq!((code, &answer["status"]["allowed"]), (201, &json!(true)));
+    }
+}
