@@ -53,6 +53,7 @@ const ROWS: &[&[Row]] = &[
     autoscaling::OPERATIONS,
     balancer::OPERATIONS,
     ec2::compute::OPERATIONS,
+    ec2::console::OPERATIONS,
     ec2::interface::OPERATIONS,
     ec2::network::OPERATIONS,
     ec2::security_group::OPERATIONS,
