@@ -49,6 +49,8 @@ pub const DURATIONS: &[Row] = &[
     row("ec2/instances", "gone", 3600, "AWS docs: terminated instances stay visible for about an hour"),
     row("ec2/volumes", "available", 5, "field"),
     row("kube/nodes", "Ready", 15, "field: the CNI is initialised some 15 seconds after the node registered"),
+    row("kube/nodes", "Lost", 40, "Kubernetes docs: node-monitor-grace-period"),
+    row("kube/nodes", "Back", 10, "Kubernetes docs: kubelet posts its status every 10 seconds"),
     row("kube/nodes", "Gone", 60, "field: the cloud controller removes the node within a minute"),
     row("kube/pods", "Running", 8, "field: image pull and start of a small pod"),
     row("kube/pods", "Deleted", 5, "field: most pods end well before their grace period"),

@@ -317,7 +317,10 @@ fn flags_of_a_rehearsal_that_make_no_sense_are_refused() {
         (vec!["eval", "1", "--rehearse", "--faults", "README.md"], "no faults file"),
         (vec!["eval", "1", "--world", "README.md"], "no world file"),
         (vec!["eval", "eks::list_clusters()", "--rehearse", "--region", "eu-west-1"], "has only region us-west-2"),
-        (vec!["eval", "ec2::describe_host_reservations()", "--rehearse"], "`ec2::describe_host_reservations` is not simulated"),
+        (
+            vec!["eval", "ec2::describe_host_reservations()", "--rehearse"],
+            "`ec2::describe_host_reservations` is not simulated",
+        ),
     ] {
         let (code, _, errors) = run(rehearsal(home.path()).args(&args));
         assert_ne!(code, 0, "{args:?}");

@@ -57,6 +57,7 @@ const ROWS: &[&[Row]] = &[
     ec2::compute::OPERATIONS,
     ec2::image::OPERATIONS,
     ec2::gateway::OPERATIONS,
+    ec2::console::OPERATIONS,
     ec2::interface::OPERATIONS,
     ec2::launch_template::OPERATIONS,
     ec2::network::OPERATIONS,

@@ -3,10 +3,17 @@
 
 pub mod access;
 pub mod cni;
+pub mod daemon_set;
+pub mod deployment;
 pub mod garbage;
 pub mod join;
 pub mod kubelet;
+pub mod node;
+pub mod pod;
+pub mod reach;
 pub mod scheduler;
+pub mod selection;
+pub mod user_data;
 pub mod workloads;
 
 use super::aws::{autoscaling, balancer, eks, iam, kms, logs};

@@ -1,10 +1,212 @@
 //! Deployments, ReplicaSets and DaemonSets.
 
-use super::Controller;
+use super::{Controller, daemon_set, deployment};
 use crate::twin::Arrival;
 
 /// What becomes of things of these tables.
-pub const ARRIVALS: &[Arrival] = &[];
+pub const ARRIVALS: &[Arrival] = &[("kube/deployments.apps", deployment::late)];
 
 /// What happens by itself.
-pub const CONTROLLERS: &[Controller] = &[];
+pub const CONTROLLERS: &[Controller] = &[
+    Controller {
+        name: "deployments roll",
+        watches: &["kube/deployments.apps", "kube/replicasets.apps"],
+        run: deployment::roll,
+    },
+    Controller {
+        name: "replica sets keep their count",
+        watches: &["kube/replicasets.apps", "kube/pods"],
+        run: deployment::keep_count,
+    },
+    Controller {
+        name: "daemon sets run on every node",
+        watches: &["kube/daemonsets.apps", "kube/pods", "kube/nodes"],
+        run: daemon_set::run,
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::pod;
+    use super::super::selection::{list, text};
+    use crate::twin::kube;
+    use crate::twin::physics::settle;
+    use crate::twin::world::World;
+    use jiff::ToSpan;
+    use serde_json::{Value, json};
+
+    /// A cluster with ready nodes. Pods of these tests share the network of their nodes, so they need no aws-node.
+    fn world(nodes: usize) -> World {
+        let mut world = World::new(1).unwrap();
+        // Nodes without instances would go.
+        world.switch_off("nodes leave");
+        world.start_server("prod");
+        for number in 0..nodes {
+            add_node(&mut world, &format!("n{number}"), json!([]));
+        }
+        world
+    }
+
+    fn add_node(world: &mut World, name: &str, taints: Value) {
+        let node = json!({ "metadata": { "name": name, "labels": {} }, "spec": { "taints": taints },
+            "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
+                "conditions": [{ "type": "Ready", "status": "True" }],
+                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
+        kube::create(world, "prod", "nodes", node);
+        settle(world);
+    }
+
+    fn template(image: &str) -> Value {
+        json!({ "metadata": { "labels": { "app": "web" } },
+            "spec": { "hostNetwork": true, "containers": [{ "name": "c", "image": image }] } })
+    }
+
+    fn deploy(world: &mut World, replicas: usize) {
+        let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "web", "namespace": "x" },
+            "spec": { "replicas": replicas, "selector": { "matchLabels": { "app": "web" } }, "template": template("web:1"),
+                "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } } } });
+        kube::create(world, "prod", "deployments.apps", deployment);
+        settle(world);
+    }
+
+    fn change(world: &mut World, kind: &str, change: impl FnOnce(&mut Value)) {
+        world.store_mut("prod").unwrap().change(kind, "x/web", change);
+        settle(world);
+    }
+
+    fn pass(world: &mut World, seconds: i64) {
+        let to = world.now + seconds.seconds();
+        world.advance(to);
+    }
+
+    fn get<'a>(world: &'a World, kind: &str) -> &'a Value {
+        world.store("prod").unwrap().get(kind, "x/web").unwrap()
+    }
+
+    fn condition<'a>(object: &'a Value, name: &str) -> &'a str {
+        let found = list(&object["status"]["conditions"]).iter().find(|one| one["type"] == name);
+        found.map_or("", |one| text(one, "reason"))
+    }
+
+    fn ready(world: &World) -> usize {
+        world.store("prod").unwrap().list("pods").values().filter(|pod| pod::is_ready(pod)).count()
+    }
+
+    #[test]
+    fn a_deployment_rolls_out_and_says_so() {
+        let mut world = world(2);
+        deploy(&mut world, 3);
+        let found = get(&world, "deployments.apps");
+        assert_eq!(
+            (condition(found, "Available"), condition(found, "Progressing")),
+            ("MinimumReplicasUnavailable", "NewReplicaSetCreated")
+        );
+        pass(&mut world, 8);
+        let found = get(&world, "deployments.apps");
+        for name in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"] {
+            assert_eq!(found["status"][name], 3, "{name}");
+        }
+        assert_eq!(
+            (condition(found, "Available"), condition(found, "Progressing")),
+            ("MinimumReplicasAvailable", "NewReplicaSetAvailable")
+        );
+        assert_eq!(found["status"]["observedGeneration"], found["metadata"]["generation"]);
+        let before = world.store("prod").unwrap().revision();
+        world.touch("kube/deployments.apps");
+        world.touch("kube/pods");
+        settle(&mut world);
+        assert_eq!(world.store("prod").unwrap().revision(), before, "at rest nothing is written");
+    }
+
+    #[test]
+    fn a_new_template_replaces_pods_without_losing_any_and_a_rollback_finds_the_old_set() {
+        let mut world = world(2);
+        deploy(&mut world, 3);
+        pass(&mut world, 8);
+        for (image, revision) in [("web:2", "2"), ("web:1", "3")] {
+            change(&mut world, "deployments.apps", |one| one["spec"]["template"] = template(image));
+            for _ in 0..60 {
+                pass(&mut world, 1);
+                assert!(ready(&world) >= 3, "never fewer than wanted");
+                let all = world.store("prod").unwrap().list("pods").values().filter(|pod| !pod::is_ending(pod)).count();
+                assert!(all <= 4, "never more than one beyond");
+            }
+            let store = world.store("prod").unwrap();
+            assert!(store.list("pods").values().all(|pod| pod["spec"]["containers"][0]["image"] == image));
+            assert_eq!(store.list("pods").len(), 3);
+            assert_eq!(store.list("replicasets.apps").len(), 2);
+            let found = get(&world, "deployments.apps");
+            assert_eq!(found["metadata"]["annotations"]["deployment.kubernetes.io/revision"], revision);
+            assert_eq!(found["status"]["replicas"], 3);
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_scaled_both_ways() {
+        let mut world = world(1);
+        deploy(&mut world, 1);
+        pass(&mut world, 8);
+        change(&mut world, "deployments.apps", |one| one["spec"]["replicas"] = json!(4));
+        pass(&mut world, 8);
+        assert_eq!(ready(&world), 4);
+        change(&mut world, "deployments.apps", |one| one["spec"]["replicas"] = json!(0));
+        pass(&mut world, 10);
+        assert!(world.store("prod").unwrap().list("pods").is_empty());
+        assert_eq!(world.store("prod").unwrap().list("replicasets.apps").len(), 1);
+    }
+
+    #[test]
+    fn a_rollout_that_does_not_move_is_late_after_its_deadline() {
+        let mut world = world(1);
+        deploy(&mut world, 1);
+        pass(&mut world, 8);
+        change(&mut world, "deployments.apps", |one| one["spec"]["template"] = template("does-not-exist:1"));
+        pass(&mut world, 599);
+        assert_ne!(condition(get(&world, "deployments.apps"), "Progressing"), "ProgressDeadlineExceeded");
+        pass(&mut world, 20);
+        assert_eq!(condition(get(&world, "deployments.apps"), "Progressing"), "ProgressDeadlineExceeded");
+        assert_eq!(ready(&world), 1, "the old pod still serves");
+    }
+
+    fn daemons(world: &mut World, tolerations: Value) {
+        let mut pod = template("agent:1");
+        pod["spec"]["tolerations"] = tolerations;
+        let set = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "web", "namespace": "x" },
+            "spec": { "selector": { "matchLabels": { "app": "web" } }, "template": pod,
+                "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1 } } } });
+        kube::create(world, "prod", "daemonsets.apps", set);
+        settle(world);
+    }
+
+    #[test]
+    fn a_daemon_set_runs_on_every_node_that_it_tolerates() {
+        let gpu = json!([{ "key": "gpu", "value": "", "effect": "NoSchedule" }]);
+        for (tolerations, wanted) in [(json!([]), 3), (json!([{ "operator": "Exists" }]), 4)] {
+            let mut world = world(2);
+            add_node(&mut world, "gpu", gpu.clone());
+            daemons(&mut world, tolerations);
+            add_node(&mut world, "late", json!([]));
+            pass(&mut world, 8);
+            let status = &get(&world, "daemonsets.apps")["status"];
+            for name in ["desiredNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"] {
+                assert_eq!(status[name], wanted, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_daemon_set_updates_one_node_after_the_other() {
+        let mut world = world(3);
+        daemons(&mut world, json!([]));
+        pass(&mut world, 8);
+        change(&mut world, "daemonsets.apps", |one| one["spec"]["template"] = template("agent:2"));
+        for _ in 0..120 {
+            pass(&mut world, 1);
+            assert!(ready(&world) >= 2, "no more than one at once");
+        }
+        let store = world.store("prod").unwrap();
+        assert!(store.list("pods").values().all(|pod| pod["spec"]["containers"][0]["image"] == "agent:2"));
+        assert_eq!(get(&world, "daemonsets.apps")["status"]["updatedNumberScheduled"], 3);
+    }
+}

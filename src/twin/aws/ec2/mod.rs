@@ -4,6 +4,7 @@ pub mod address;
 pub mod compute;
 pub mod gateway;
 pub mod image;
+pub mod console;
 pub mod interface;
 pub mod launch_template;
 pub mod listing;
