@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod fields;
 pub mod patch;
+pub mod path;
 pub mod schema;
 pub mod store;
 
