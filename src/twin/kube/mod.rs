@@ -13,6 +13,7 @@ pub mod list;
 pub mod patch;
 pub mod remove;
 pub mod request;
+pub mod path;
 pub mod schema;
 pub mod selector;
 pub mod serve;
