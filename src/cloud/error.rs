@@ -72,6 +72,9 @@ const KINDS: &[(Code, Kind)] = &[
     (Is("Unavailable"), Kind::Unavailable),
     (Is("RequestTimeout"), Kind::Timeout),
     (Is("NotStabilized"), Kind::Unavailable),
+    // Of a twin: an operation that it does not play, and an answer of its own that is none.
+    (Is("NotSimulated"), Kind::Failed),
+    (Is("TwinAnswer"), Kind::Bug),
     (Is("Server"), Kind::Unavailable),
 ];
 

@@ -133,7 +133,7 @@ impl Aws for Twin {
 fn elsewhere(world: &World, target: &Target) -> Option<CallError> {
     let region = target.region.as_deref().filter(|region| *region != world.region)?;
     let message = format!("the world of this rehearsal has only region {}, asked for {region}", world.region);
-    Some(CallError::answered(501, "NotSimulated", &message, ""))
+    Some(CallError::answered(400, "NotSimulated", &message, ""))
 }
 
 /// The ARN under which calls of this target arrive.

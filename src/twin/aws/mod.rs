@@ -107,8 +107,8 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
         Err(refusal) => return Err(error(world, refusal.status, &refusal.code, &refusal.message)),
     };
     let whole = aws_dynamic::complete(operation, answer).map_err(|invalid| {
-        let message = format!("the twin's answer to `{name}` does not fit its schema: {invalid:?}");
-        error(world, 500, "TwinAnswer", &message)
+        let message = format!("the twin's answer to `{name}` does not fit its schema: {}", invalid.message);
+        error(world, 501, "TwinAnswer", &message)
     })?;
     if let Some(token) = token {
         world.put(TOKENS, &token, json!({ "input": input, "answer": whole }));
@@ -124,7 +124,7 @@ pub fn within(world: &mut World, name: &str, input: Value) -> Answer {
     let Some((service, short)) = name.split_once("::") else { return refuse("TwinName", 500, name) };
     let Some(operation) = aws_dynamic::operation(service, short) else { return refuse("TwinName", 500, name) };
     let Some(act) = acts().get(name) else {
-        return refuse("NotSimulated", 501, format!("`{name}` is not simulated"));
+        return refuse("NotSimulated", 400, format!("`{name}` is not simulated"));
     };
     match aws_dynamic::normalise(operation, input, aws_dynamic::Enums::Lenient) {
         Ok(input) => act(world, &input),
@@ -134,7 +134,7 @@ pub fn within(world: &mut World, name: &str, input: Value) -> Answer {
 
 fn not_simulated(operation: &Operation) -> CallError {
     let message = format!("`{operation}` is not simulated: a rehearsal can not answer it");
-    CallError::answered(501, "NotSimulated", &message, "")
+    CallError::answered(400, "NotSimulated", &message, "")
 }
 
 /// An error as it would arrive.

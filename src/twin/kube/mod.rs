@@ -1,19 +1,19 @@
 //! The Kubernetes API of a twin, on the wire: HTTP in, HTTP out.
 
 pub mod apply;
-pub mod faults;
 pub mod authorize;
 pub mod bootstrap;
 pub mod crd;
 pub mod defaults;
 pub mod discovery;
+pub mod faults;
 pub mod fields;
 pub mod kinds;
 pub mod list;
 pub mod patch;
+pub mod path;
 pub mod remove;
 pub mod request;
-pub mod path;
 pub mod schema;
 pub mod selector;
 pub mod serve;

@@ -175,12 +175,7 @@ fn is_directive(key: &str) -> bool {
     key == DIRECTIVE || key == RETAIN_KEYS || key.starts_with(ORDER) || key.starts_with(DELETE)
 }
 
-fn merge_list(
-    items: &[Value],
-    patch: &[Value],
-    key: Option<&str>,
-    shape: Shape<'_>,
-) -> Result<Vec<Value>, Problem> {
+fn merge_list(items: &[Value], patch: &[Value], key: Option<&str>, shape: Shape<'_>) -> Result<Vec<Value>, Problem> {
     let (special, patch): (Vec<&Value>, Vec<&Value>) = patch.iter().partition(|item| item.get(DIRECTIVE).is_some());
     let mut merged = items.to_vec();
     let mut replaces = false;

@@ -198,7 +198,9 @@ impl Schema {
         let mut each = false;
         for word in words {
             match word.split_once('=').map_or((word, None), |(word, keys)| (word, Some(keys))) {
-                ("map", keys) => field.list = List::Map(keys.unwrap_or_default().split(',').map(with_default).collect()),
+                ("map", keys) => {
+                    field.list = List::Map(keys.unwrap_or_default().split(',').map(with_default).collect())
+                }
                 ("set", None) => field.list = List::Set,
                 ("atomic", None) => field.atomic = Some(true),
                 ("granular", None) => field.atomic = Some(false),

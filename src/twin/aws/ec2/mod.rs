@@ -2,9 +2,9 @@
 
 pub mod address;
 pub mod compute;
+pub mod console;
 pub mod gateway;
 pub mod image;
-pub mod console;
 pub mod interface;
 pub mod launch_template;
 pub mod listing;
