@@ -85,7 +85,7 @@ fn create_cluster(world: &mut World, input: &Value) -> Answer {
     }
     for unplayed in ["compute_config", "storage_config", "remote_network_config", "outpost_config"] {
         if input[unplayed].is_object() && input[unplayed]["enabled"] != false {
-            return refuse("NotSimulated", 501, format!("`{unplayed}` of a cluster is not simulated"));
+            return refuse("NotSimulated", 400, format!("`{unplayed}` of a cluster is not simulated"));
         }
     }
     world.put(TABLE, name, cluster.clone());
@@ -274,7 +274,7 @@ fn update_cluster_config(world: &mut World, input: &Value) -> Answer {
         "control_plane_scaling_config" => {
             ("ControlPlaneScalingConfigUpdate", vec![("UpdatedTier", text(value, "tier").to_owned())], value.clone())
         }
-        other => return refuse("NotSimulated", 501, format!("an update of `{other}` is not simulated")),
+        other => return refuse("NotSimulated", 400, format!("an update of `{other}` is not simulated")),
     };
     if cluster[kind] == changed {
         return invalid(unchanged(kind, &changed));
