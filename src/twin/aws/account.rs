@@ -95,7 +95,11 @@ fn get_service_quota(world: &mut World, input: &Value) -> Answer {
     let id = format!("{}/{}", text(input, "service_code"), text(input, "quota_code"));
     match world.find(QUOTAS, &id) {
         Some(quota) => Ok(json!({ "quota": quota })),
-        None => refuse("NoSuchResourceException", 400, "The request failed because the specified service or quota does not exist."),
+        None => refuse(
+            "NoSuchResourceException",
+            400,
+            "The request failed because the specified service or quota does not exist.",
+        ),
     }
 }
 

@@ -86,7 +86,9 @@ fn service_role(service: &str) -> Option<(&'static str, &'static str)> {
     Some(match service {
         "eks.amazonaws.com" => ("AWSServiceRoleForAmazonEKS", "Allows Amazon EKS to call AWS services."),
         "eks-nodegroup.amazonaws.com" => ("AWSServiceRoleForAmazonEKSNodegroup", "Allows managed node groups of EKS."),
-        "autoscaling.amazonaws.com" => ("AWSServiceRoleForAutoScaling", "Allows EC2 Auto Scaling to call AWS services."),
+        "autoscaling.amazonaws.com" => {
+            ("AWSServiceRoleForAutoScaling", "Allows EC2 Auto Scaling to call AWS services.")
+        }
         "elasticloadbalancing.amazonaws.com" => ("AWSServiceRoleForElasticLoadBalancing", "Allows load balancing."),
         "spot.amazonaws.com" => ("AWSServiceRoleForEC2Spot", "Allows EC2 Spot to launch instances."),
         _ => return None,
@@ -467,11 +469,7 @@ fn list_instance_profiles_for_role(world: &mut World, input: &Value) -> Answer {
 
 fn delete_instance_profile(world: &mut World, input: &Value) -> Answer {
     if profile(world, input)?["roles"].as_array().is_some_and(|roles| !roles.is_empty()) {
-        return refuse(
-            "DeleteConflict",
-            409,
-            "Cannot delete entity, must remove roles from instance profile first.",
-        );
+        return refuse("DeleteConflict", 409, "Cannot delete entity, must remove roles from instance profile first.");
     }
     world.remove(PROFILES, text(input, "instance_profile_name"));
     Ok(json!({}))
@@ -584,7 +582,8 @@ mod tests {
     fn a_role_goes_only_after_all_that_hangs_on_it() {
         let mut world = with_role();
         let role = json!({ "role_name": "prod-node" });
-        let attached = json!({ "role_name": "prod-node", "policy_arn": "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy" });
+        let attached =
+            json!({ "role_name": "prod-node", "policy_arn": "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy" });
         let inline = json!({ "role_name": "prod-node", "policy_name": "own", "policy_document": "{}" });
         let profile = json!({ "instance_profile_name": "p", "role_name": "prod-node" });
         call(&mut world, "iam::attach_role_policy", attached.clone()).unwrap();

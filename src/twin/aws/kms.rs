@@ -266,14 +266,18 @@ mod tests {
         let alias = json!({ "alias_name": "alias/x", "target_key_id": id });
         within(&mut world, "kms::create_alias", alias).unwrap();
         let end = json!({ "key_id": "alias/x", "pending_window_in_days": 7 });
-        let short = within(&mut world, "kms::schedule_key_deletion", json!({ "key_id": id, "pending_window_in_days": 6 }));
+        let short =
+            within(&mut world, "kms::schedule_key_deletion", json!({ "key_id": id, "pending_window_in_days": 6 }));
         assert_eq!(short.unwrap_err().code, "ValidationException");
         within(&mut world, "kms::schedule_key_deletion", end.clone()).unwrap();
         let again = within(&mut world, "kms::schedule_key_deletion", end.clone()).unwrap_err();
         assert_eq!(again.code, "KMSInvalidStateException");
         within(&mut world, "kms::cancel_key_deletion", json!({ "key_id": id })).unwrap();
         world.advance(world.now + SignedDuration::from_hours(24 * 8));
-        assert_eq!(within(&mut world, "kms::describe_key", json!({ "key_id": id })).unwrap()["key_metadata"]["key_state"], "Disabled");
+        assert_eq!(
+            within(&mut world, "kms::describe_key", json!({ "key_id": id })).unwrap()["key_metadata"]["key_state"],
+            "Disabled"
+        );
         within(&mut world, "kms::schedule_key_deletion", end).unwrap();
         world.advance(world.now + SignedDuration::from_hours(24 * 8));
         let gone = within(&mut world, "kms::describe_key", json!({ "key_id": "alias/x" })).unwrap_err();

@@ -31,9 +31,8 @@ pub const CONTROLLERS: &[Controller] = &[];
 const GROUPS: &str = "logs/groups";
 
 /// The numbers of days that a log group can keep what it has.
-const RETENTIONS: &[i64] = &[
-    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
-];
+const RETENTIONS: &[i64] =
+    &[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 /// The group that a caller names, by its name or by its ARN.
 fn group<'a>(world: &'a mut World, input: &Value) -> Result<&'a mut Value, Refusal> {
@@ -140,7 +139,8 @@ mod tests {
         let found = within(&mut world, "cloudwatchlogs::describe_log_groups", json!({})).unwrap();
         assert_eq!(found["log_groups"][0]["retention_in_days"], 90);
         let arn = found["log_groups"][0]["arn"].clone();
-        let tags = within(&mut world, "cloudwatchlogs::list_tags_for_resource", json!({ "resource_arn": arn })).unwrap();
+        let tags =
+            within(&mut world, "cloudwatchlogs::list_tags_for_resource", json!({ "resource_arn": arn })).unwrap();
         assert_eq!(tags["tags"]["a"], "b");
     }
 }

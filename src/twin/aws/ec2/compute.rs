@@ -23,14 +23,8 @@ pub const ARRIVALS: &[Arrival] = &[(INSTANCES, arrive)];
 const INSTANCES: &str = "ec2/instances";
 
 /// The codes of EC2 for the states of an instance.
-const STATES: &[(&str, i64)] = &[
-    ("pending", 0),
-    ("running", 16),
-    ("shutting-down", 32),
-    ("terminated", 48),
-    ("stopping", 64),
-    ("stopped", 80),
-];
+const STATES: &[(&str, i64)] =
+    &[("pending", 0), ("running", 16), ("shutting-down", 32), ("terminated", 48), ("stopping", 64), ("stopped", 80)];
 
 const FILTERS: filter::Names = &[
     ("instance-state-name", "state.name"),
@@ -69,15 +63,18 @@ pub fn launch(world: &mut World, launch: &Launch<'_>) -> Result<String, Refusal>
 
     let id = world.id("i");
     let instance_tags = tags_of(launch, &data);
-    let eni = interface::create(world, &interface::New {
-        subnet_id: text(&subnet, "subnet_id"),
-        group_ids: group_ids(&data),
-        description: "",
-        interface_type: "interface",
-        requester_managed: false,
-        attached_to: Some((&id, 0)),
-        tags: specified_tags(&data, "network-interface"),
-    })?;
+    let eni = interface::create(
+        world,
+        &interface::New {
+            subnet_id: text(&subnet, "subnet_id"),
+            group_ids: group_ids(&data),
+            description: "",
+            interface_type: "interface",
+            requester_managed: false,
+            attached_to: Some((&id, 0)),
+            tags: specified_tags(&data, "network-interface"),
+        },
+    )?;
     let mut instance = new_instance(world, &id, &data, &subnet, &eni);
     instance["image_id"] = json!(image_id);
     instance["tags"] = instance_tags;
@@ -212,7 +209,9 @@ fn image_of(world: &World, data: &Value) -> Result<(String, Value), Refusal> {
     let id = match named.strip_prefix("resolve:ssm:") {
         Some(parameter) => match world.find("ssm/parameters", parameter) {
             Some(parameter) => text(parameter, "value"),
-            None => return refuse("InvalidParameterValue", 400, format!("The SSM parameter '{parameter}' does not exist")),
+            None => {
+                return refuse("InvalidParameterValue", 400, format!("The SSM parameter '{parameter}' does not exist"));
+            }
         },
         None => named,
     };
@@ -248,12 +247,16 @@ fn profile_of(world: &World, named: &Value) -> Answer {
     match (found, named["arn"].as_str()) {
         (Some(profile), _) => Ok(json!({ "arn": profile["arn"], "id": profile["instance_profile_id"] })),
         (None, Some(arn)) => {
-            let message = format!("Value ({arn}) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN");
+            let message = format!(
+                "Value ({arn}) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN"
+            );
             refuse("InvalidParameterValue", 400, message)
         }
         (None, None) => {
             let name = text(named, "name");
-            let message = format!("Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name");
+            let message = format!(
+                "Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+            );
             refuse("InvalidParameterValue", 400, message)
         }
     }
@@ -384,8 +387,19 @@ fn interfaces_of(world: &World, id: &str) -> Vec<Value> {
 
 /// Fields that an instance shows of each of its interfaces.
 const INTERFACE_FIELDS: &[&str] = &[
-    "network_interface_id", "description", "groups", "mac_address", "owner_id", "private_dns_name", "private_ip_address",
-    "source_dest_check", "status", "subnet_id", "vpc_id", "interface_type", "ipv4_prefixes",
+    "network_interface_id",
+    "description",
+    "groups",
+    "mac_address",
+    "owner_id",
+    "private_dns_name",
+    "private_ip_address",
+    "source_dest_check",
+    "status",
+    "subnet_id",
+    "vpc_id",
+    "interface_type",
+    "ipv4_prefixes",
 ];
 
 fn shown_interface(eni: &Value) -> Value {
@@ -447,7 +461,8 @@ fn run_instances(world: &mut World, input: &Value) -> Answer {
             }
         }
     }
-    let found: Vec<Value> = ids.iter().filter_map(|id| Some(shown_instance(world, world.find(INSTANCES, id)?))).collect();
+    let found: Vec<Value> =
+        ids.iter().filter_map(|id| Some(shown_instance(world, world.find(INSTANCES, id)?))).collect();
     Ok(reservation(world, &found))
 }
 

@@ -81,9 +81,9 @@ fn describe_instance_type_offerings(world: &mut World, input: &Value) -> Answer 
         _ => vec![&world.region],
     };
     let offerings = world.table(TYPES).keys().flat_map(|name| {
-        locations.iter().map(move |location| {
-            json!({ "instance_type": name, "location_type": location_type, "location": location })
-        })
+        locations
+            .iter()
+            .map(move |location| json!({ "instance_type": name, "location_type": location_type, "location": location }))
     });
     let fitting = offerings.filter(|offering| filter::fits(offering, &input["filters"], &[]));
     Ok(json!({ "instance_type_offerings": fitting.collect::<Vec<_>>() }))
@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn images_are_found_by_name_and_owner() {
         let mut world = World::new(1).unwrap();
-        let input = json!({ "owners": ["amazon"], "filters": { "name": "amazon-eks-node-al2023-arm64-standard-1.36-*" } });
+        let input =
+            json!({ "owners": ["amazon"], "filters": { "name": "amazon-eks-node-al2023-arm64-standard-1.36-*" } });
         let found = within(&mut world, "ec2::describe_images", input).unwrap();
         assert_eq!(found["images"].as_array().unwrap().len(), 1);
         let ghost = within(&mut world, "ec2::describe_images", json!({ "image_ids": ["ami-0ffffffffffffffff"] }));

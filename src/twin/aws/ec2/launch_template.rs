@@ -54,8 +54,10 @@ pub fn version<'a>(template: &'a Value, named: &str) -> Result<&'a Value, Refusa
     match found {
         Some(version) => Ok(version),
         None => {
-            let message = format!("Could not find the specified version {named} for the launch template with ID {}.",
-                text(template, "launch_template_id"));
+            let message = format!(
+                "Could not find the specified version {named} for the launch template with ID {}.",
+                text(template, "launch_template_id")
+            );
             refuse("InvalidLaunchTemplateId.VersionNotFound", 400, message)
         }
     }
@@ -190,7 +192,8 @@ fn delete_launch_template_versions(world: &mut World, input: &Value) -> Answer {
             Ok(one) => deleted.push(row(&one["version_number"])),
             Err(refusal) => {
                 let mut row = row(&json!(named.parse::<i64>().unwrap_or_default()));
-                row["response_error"] = json!({ "code": "launchTemplateVersionDoesNotExist", "message": refusal.message });
+                row["response_error"] =
+                    json!({ "code": "launchTemplateVersionDoesNotExist", "message": refusal.message });
                 kept.push(row);
             }
         }
@@ -212,7 +215,8 @@ mod tests {
     #[test]
     fn a_change_is_a_new_version() {
         let mut world = World::new(1).unwrap();
-        let data = |kind: &str| json!({ "launch_template_name": "prod", "launch_template_data": { "instance_type": kind } });
+        let data =
+            |kind: &str| json!({ "launch_template_name": "prod", "launch_template_data": { "instance_type": kind } });
         within(&mut world, "ec2::create_launch_template", data("m6i.large")).unwrap();
         let again = within(&mut world, "ec2::create_launch_template", data("m6i.large")).unwrap_err();
         assert_eq!(again.code, "InvalidLaunchTemplateName.AlreadyExistsException");

@@ -169,7 +169,10 @@ mod tests {
         let mapping = json!({ "device_name": "/dev/xvda", "ebs": { "delete_on_termination": true } });
         let id = with_instance(&mut world, "i-1", "us-west-2a", &mapping, &json!([]));
         let refused = within(&mut world, "ec2::delete_volume", json!({ "volume_id": id })).unwrap_err();
-        assert_eq!((refused.code.as_str(), refused.message), ("VolumeInUse", format!("Volume {id} is currently attached to i-1")));
+        assert_eq!(
+            (refused.code.as_str(), refused.message),
+            ("VolumeInUse", format!("Volume {id} is currently attached to i-1"))
+        );
         release(&mut world, "i-1");
         let gone = within(&mut world, "ec2::delete_volume", json!({ "volume_id": id })).unwrap_err();
         assert_eq!(gone.code, "InvalidVolume.NotFound");
