@@ -47,6 +47,8 @@ pub const DURATIONS: &[Row] = &[
     row("ec2/instances", "booted", 30, "field: AL2023 with nodeadm registers some 45 seconds after the launch"),
     row("ec2/instances", "terminated", 40, "field: half a minute to a minute"),
     row("ec2/instances", "gone", 3600, "AWS docs: terminated instances stay visible for about an hour"),
+    row("autoscaling/groups", "RETRY", 60, "field: a failed launch is tried again about a minute later"),
+    row("autoscaling/groups", "Deleted", 5, "field: a group goes within seconds after its last instance"),
     row("ec2/volumes", "available", 5, "field"),
     row("kube/nodes", "Ready", 15, "field: the CNI is initialised some 15 seconds after the node registered"),
     row("kube/nodes", "Lost", 40, "Kubernetes docs: node-monitor-grace-period"),
