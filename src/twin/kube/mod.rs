@@ -10,6 +10,7 @@ pub mod fields;
 pub mod kinds;
 pub mod list;
 pub mod patch;
+pub mod path;
 pub mod remove;
 pub mod request;
 pub mod schema;
