@@ -308,3 +308,255 @@ fn without_part(value: &Value, element: &Element, fields: &Fields, shape: Shape<
         None => Some(value.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T1: &str = "2026-01-01T00:00:01Z";
+    const T2: &str = "2026-01-01T00:00:02Z";
+
+    fn deployment(labels: Value, spec: Value) -> Value {
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "nginx", "namespace": "default", "labels": labels }, "spec": spec })
+    }
+
+    fn containers(items: Value) -> Value {
+        deployment(json!({ "app": "nginx" }), json!({ "template": { "spec": { "containers": items } } }))
+    }
+
+    fn apply(live: Option<&Value>, applied: Value, manager: &str) -> Result<Value, Problem> {
+        merge(live, &applied, manager, false, "", T1)
+    }
+
+    fn update(live: &Value, manager: &str, change: impl FnOnce(&mut Value)) -> Value {
+        let mut new = live.clone();
+        change(&mut new);
+        fields::note_update(Some(live), &mut new, manager, "", T2);
+        new
+    }
+
+    fn fields_of(object: &Value, manager: &str) -> Value {
+        let owner = fields::owners(object).into_iter().find(|owner| owner.manager == manager);
+        owner.map_or(Value::Null, |owner| owner.fields.print())
+    }
+
+    fn names(list: &Value) -> Vec<&str> {
+        list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_applied_is_owned_leaf_by_leaf() {
+        let applied = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "test-cm",
+            "namespace": "default", "labels": { "test-label": "test" } }, "data": { "key": "some value" } });
+        let live = apply(None, applied.clone(), "kubectl").unwrap();
+        let entry = json!([{ "manager": "kubectl", "operation": "Apply", "apiVersion": "v1", "time": T1, "fieldsType": "FieldsV1",
+            "fieldsV1": { "f:metadata": { "f:labels": { "f:test-label": {} } }, "f:data": { "f:key": {} } } }]);
+        assert_eq!(live["metadata"]["managedFields"], entry);
+        assert_eq!(live["data"], applied["data"]);
+        // Once more changes nothing, the time included.
+        assert_eq!(merge(Some(&live), &applied, "kubectl", false, "", T2).unwrap(), live);
+    }
+
+    #[test]
+    fn managed_fields_cannot_be_applied() {
+        let mut applied = containers(json!([]));
+        applied["metadata"]["managedFields"] = json!([]);
+        let problem = apply(None, applied, "kubectl").unwrap_err();
+        assert_eq!((problem.code, &*problem.message), (400, "metadata.managedFields must be nil"));
+    }
+
+    #[test]
+    fn a_field_of_another_manager_is_a_conflict_until_forced() {
+        let live = apply(None, deployment(json!({ "app": "nginx" }), json!({ "replicas": 3 })), "kubectl").unwrap();
+        let live = update(&live, "kube-controller-manager", |object| object["spec"]["replicas"] = json!(5));
+        let wanted = deployment(json!({ "app": "nginx" }), json!({ "replicas": 3 }));
+        let problem = apply(Some(&live), wanted.clone(), "kubectl").unwrap_err();
+        assert_eq!((problem.code, problem.reason), (409, "Conflict"));
+        let message =
+            r#"Apply failed with 1 conflict: conflict with "kube-controller-manager" using apps/v1: .spec.replicas"#;
+        assert_eq!(problem.message, message);
+        let causes = json!([{ "reason": "FieldManagerConflict", "field": ".spec.replicas",
+            "message": r#"conflict with "kube-controller-manager" using apps/v1"# }]);
+        assert_eq!(problem.details["causes"], causes);
+        let live = merge(Some(&live), &wanted, "kubectl", true, "", T2).unwrap();
+        assert_eq!(live["spec"]["replicas"], 3);
+        assert_eq!(fields_of(&live, "kube-controller-manager"), Value::Null);
+        assert_eq!(fields_of(&live, "kubectl")["f:spec"], json!({ "f:replicas": {} }));
+    }
+
+    #[test]
+    fn conflicts_are_listed_by_manager() {
+        let live = apply(None, containers(json!([{ "name": "app", "image": "a" }])), "one").unwrap();
+        let live = update(&live, "two", |object| {
+            object["metadata"]["labels"] = json!({ "app": "other", "b": "c" });
+        });
+        let mut wanted = containers(json!([{ "name": "app", "image": "b" }]));
+        wanted["metadata"]["labels"]["b"] = json!("d");
+        let problem = apply(Some(&live), wanted, "three").unwrap_err();
+        let message = "Apply failed with 3 conflicts: conflicts with \"one\":\n\
+            - .spec.template.spec.containers[name=\"app\"].image\n\
+            conflicts with \"two\" using apps/v1:\n- .metadata.labels.app\n- .metadata.labels.b";
+        assert_eq!(problem.message, message);
+        assert_eq!(problem.details["causes"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn equal_values_are_shared_and_stay_until_the_last_owner_gives_them_up() {
+        let both = || deployment(json!({ "app": "nginx" }), json!({ "replicas": 3, "paused": true }));
+        let less = || deployment(json!({ "app": "nginx" }), json!({ "paused": true }));
+        let live = apply(None, both(), "a").unwrap();
+        let live = apply(Some(&live), both(), "b").unwrap();
+        assert_eq!(fields_of(&live, "a"), fields_of(&live, "b"));
+        // A change of what is shared conflicts, for both.
+        let mut other = both();
+        other["spec"]["replicas"] = json!(4);
+        assert_eq!(apply(Some(&live), other, "a").unwrap_err().code, 409);
+        let live = apply(Some(&live), less(), "a").unwrap();
+        assert_eq!(live["spec"]["replicas"], 3);
+        assert_eq!(fields_of(&live, "a")["f:spec"], json!({ "f:paused": {} }));
+        let live = apply(Some(&live), less(), "b").unwrap();
+        assert_eq!(live["spec"], json!({ "paused": true }));
+    }
+
+    #[test]
+    fn a_field_is_handed_over_to_a_controller() {
+        let spec =
+            |replicas: Value| deployment(json!({ "app": "nginx" }), json!({ "replicas": replicas, "paused": true }));
+        let live = apply(None, spec(json!(3)), "kubectl").unwrap();
+        let mut handover = spec(json!(3));
+        handover["spec"].as_object_mut().unwrap().remove("paused");
+        let live = apply(Some(&live), handover, "kubectl-handover").unwrap();
+        let mut without = spec(Value::Null);
+        without["spec"].as_object_mut().unwrap().remove("replicas");
+        let live = apply(Some(&live), without, "kubectl").unwrap();
+        let live = update(&live, "autoscaler", |object| object["spec"]["replicas"] = json!(10));
+        assert_eq!(live["spec"], json!({ "replicas": 10, "paused": true }));
+        assert_eq!(fields_of(&live, "autoscaler"), json!({ "f:spec": { "f:replicas": {} } }));
+        assert_eq!(fields_of(&live, "kubectl-handover")["f:spec"], Value::Null);
+    }
+
+    #[test]
+    fn items_that_are_not_applied_any_more_go_and_those_of_others_stay() {
+        let live = apply(
+            None,
+            containers(json!([{ "name": "app", "image": "a" }, { "name": "old", "image": "o" }])),
+            "kubectl",
+        )
+        .unwrap();
+        let live = update(&live, "mesh", |object| {
+            let list = object["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
+            list.insert(1, json!({ "name": "proxy", "image": "p" }));
+        });
+        let live =
+            apply(Some(&live), containers(json!([{ "name": "new" }, { "name": "app", "image": "a" }])), "kubectl")
+                .unwrap();
+        let list = &live["spec"]["template"]["spec"]["containers"];
+        assert_eq!(names(list), ["new", "app", "proxy"]);
+        // Of an item that another manager has a field in, the item stays, with its key.
+        let live =
+            update(&live, "setter", |object| object["spec"]["template"]["spec"]["containers"][0]["image"] = json!("x"));
+        let live = apply(Some(&live), containers(json!([{ "name": "app", "image": "a" }])), "kubectl").unwrap();
+        let list = &live["spec"]["template"]["spec"]["containers"];
+        assert!(names(list).contains(&"app") && names(list).contains(&"proxy"), "{list}");
+    }
+
+    #[test]
+    fn defaulted_keys_tell_ports_apart() {
+        let ports = |ports: Value| containers(json!([{ "name": "app", "ports": ports }]));
+        let live = apply(None, ports(json!([{ "containerPort": 53 }])), "kubectl").unwrap();
+        let mut live = live;
+        live["spec"]["template"]["spec"]["containers"][0]["ports"][0]["protocol"] = json!("TCP");
+        let applied =
+            ports(json!([{ "containerPort": 53, "name": "dns" }, { "containerPort": 53, "protocol": "UDP" }]));
+        let live = apply(Some(&live), applied, "kubectl").unwrap();
+        let list = &live["spec"]["template"]["spec"]["containers"][0]["ports"];
+        let expected = json!([{ "containerPort": 53, "protocol": "TCP", "name": "dns" }, { "containerPort": 53, "protocol": "UDP" }]);
+        assert_eq!(*list, expected);
+    }
+
+    #[test]
+    fn the_whole_of_what_is_atomic_is_owned() {
+        let pod =
+            |selector: Value| deployment(json!({}), json!({ "template": { "spec": { "nodeSelector": selector } } }));
+        let live = apply(None, pod(json!({ "a": "b" })), "one").unwrap();
+        let problem = apply(Some(&live), pod(json!({ "c": "d" })), "two").unwrap_err();
+        assert_eq!(problem.details["causes"][0]["field"], ".spec.template.spec.nodeSelector");
+        let live = merge(Some(&live), &pod(json!({ "c": "d" })), "two", true, "", T2).unwrap();
+        assert_eq!(live["spec"]["template"]["spec"]["nodeSelector"], json!({ "c": "d" }));
+    }
+
+    #[test]
+    fn sets_and_maps_are_shared_entry_by_entry() {
+        let object = |labels: Value, finalizers: Value| {
+            json!({ "apiVersion": "v1", "kind": "Namespace",
+            "metadata": { "name": "n", "labels": labels, "finalizers": finalizers } })
+        };
+        let live = apply(None, object(json!({ "a": "1" }), json!(["x.io/a"])), "one").unwrap();
+        let live = apply(Some(&live), object(json!({ "b": "2" }), json!(["x.io/b"])), "two").unwrap();
+        assert_eq!(live["metadata"]["labels"], json!({ "a": "1", "b": "2" }));
+        assert_eq!(live["metadata"]["finalizers"].as_array().unwrap().len(), 2);
+        let nothing = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "n" } });
+        let live = apply(Some(&live), nothing.clone(), "one").unwrap();
+        assert_eq!(live["metadata"]["labels"], json!({ "b": "2" }));
+        assert_eq!(live["metadata"]["finalizers"], json!(["x.io/b"]));
+        assert_eq!(fields_of(&live, "one"), Value::Null);
+        let live = apply(Some(&live), nothing, "two").unwrap();
+        assert_eq!(live, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "n" } }));
+    }
+
+    #[test]
+    fn what_was_there_before_the_first_apply_is_owned_by_nobody_in_particular() {
+        let untracked = deployment(json!({ "app": "nginx" }), json!({ "replicas": 2 }));
+        let problem =
+            apply(Some(&untracked), deployment(json!({ "app": "nginx" }), json!({ "replicas": 3 })), "kubectl")
+                .unwrap_err();
+        assert!(
+            problem.message.contains(r#"conflict with "before-first-apply" using apps/v1: .spec.replicas"#),
+            "{}",
+            problem.message
+        );
+    }
+
+    #[test]
+    fn a_subresource_is_applied_apart() {
+        let live = apply(None, deployment(json!({ "app": "nginx" }), json!({ "replicas": 2 })), "kubectl").unwrap();
+        let status = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "nginx" }, "status": { "replicas": 2 } });
+        let live = merge(Some(&live), &status, "kubectl", false, "status", T2).unwrap();
+        assert_eq!(live["spec"], json!({ "replicas": 2 }));
+        assert_eq!(live["metadata"]["managedFields"].as_array().unwrap().len(), 2);
+        let other = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "nginx" }, "status": { "replicas": 3 } });
+        let problem = merge(Some(&live), &other, "other", false, "status", T2).unwrap_err();
+        assert!(
+            problem.message.ends_with(r#"conflict with "kubectl" with subresource "status": .status.replicas"#),
+            "{}",
+            problem.message
+        );
+    }
+
+    #[test]
+    fn items_must_have_keys_and_only_once() {
+        let twice = apply(None, containers(json!([{ "name": "a" }, { "name": "a" }])), "kubectl").unwrap_err();
+        let message = "failed to create typed patch object (default/nginx; apps/v1, Kind=Deployment): \
+            .spec.template.spec.containers: duplicate entries for key [name=\"a\"]";
+        assert_eq!((twice.code, &*twice.message), (500, message));
+        let nameless = apply(None, containers(json!([{ "image": "a" }])), "kubectl").unwrap_err();
+        let end = ".spec.template.spec.containers: element 0: associative list with keys has an element that omits all key \
+            fields [\"name\"] (and doesn't have default values for any key fields)";
+        assert!(nameless.message.ends_with(end), "{}", nameless.message);
+    }
+
+    #[test]
+    fn a_thousand_applies_take_no_time() {
+        let wanted = containers(
+            json!([{ "name": "app", "image": "a", "env": [{ "name": "A", "value": "b" }], "ports": [{ "containerPort": 80 }] }]),
+        );
+        let mut live = apply(None, wanted.clone(), "kubectl").unwrap();
+        let start = std::time::Instant::now();
+        for round in 0..1000 {
+            live = update(&live, "other", |object| object["spec"]["replicas"] = json!(round));
+            live = apply(Some(&live), wanted.clone(), "kubectl").unwrap();
+        }
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    }
+}

@@ -514,3 +514,132 @@ pub(super) fn note_before_first_apply(shape: Shape<'_>, live: &mut Value, subres
         note_update_of(shape, None, live, BEFORE_FIRST_APPLY, subresource, time);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T1: &str = "2026-01-01T00:00:01Z";
+    const T2: &str = "2026-01-01T00:00:02Z";
+
+    fn deployment() -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "web", "namespace": "default", "uid": "u", "labels": { "app": "web" } },
+            "spec": { "replicas": 1, "selector": { "matchLabels": { "app": "web" } }, "template": { "spec": { "containers": [
+                { "name": "app", "image": "nginx", "ports": [{ "containerPort": 80 }] }] } } },
+        })
+    }
+
+    fn created() -> Value {
+        let mut object = deployment();
+        note_update(None, &mut object, "kubectl-create", "", T1);
+        object
+    }
+
+    fn updated(old: &Value, manager: &str, subresource: &str, change: impl FnOnce(&mut Value)) -> Value {
+        let mut new = old.clone();
+        change(&mut new);
+        note_update(Some(old), &mut new, manager, subresource, T2);
+        new
+    }
+
+    fn fields_of(object: &Value, manager: &str) -> Option<Value> {
+        owners(object).iter().find(|owner| owner.manager == manager).map(|owner| owner.fields.print())
+    }
+
+    #[test]
+    fn who_creates_owns_all_but_the_identity() {
+        let expected = json!({
+            "f:metadata": { "f:labels": { ".": {}, "f:app": {} } },
+            "f:spec": { "f:replicas": {}, "f:selector": {}, "f:template": { "f:spec": { "f:containers": {
+                r#"k:{"name":"app"}"#: { ".": {}, "f:name": {}, "f:image": {}, "f:ports": { ".": {},
+                    r#"k:{"containerPort":80,"protocol":"TCP"}"#: { ".": {}, "f:containerPort": {} } } } } } } },
+        });
+        let entry = json!([{ "manager": "kubectl-create", "operation": "Update", "apiVersion": "apps/v1", "time": T1,
+            "fieldsType": "FieldsV1", "fieldsV1": expected }]);
+        assert_eq!(created()["metadata"]["managedFields"], entry);
+    }
+
+    #[test]
+    fn who_changes_a_field_takes_it() {
+        let scaled = updated(&created(), "kubectl-edit", "", |object| {
+            object["spec"]["replicas"] = json!(2);
+            object["metadata"]["resourceVersion"] = json!("9");
+        });
+        assert_eq!(fields_of(&scaled, "kubectl-edit"), Some(json!({ "f:spec": { "f:replicas": {} } })));
+        assert_eq!(fields_of(&scaled, "kubectl-create").unwrap()["f:spec"].get("f:replicas"), None);
+        // The same manager adds to what it has.
+        let labeled = updated(&scaled, "kubectl-edit", "", |object| object["metadata"]["labels"]["b"] = json!("c"));
+        let fields = json!({ "f:metadata": { "f:labels": { "f:b": {} } }, "f:spec": { "f:replicas": {} } });
+        assert_eq!(fields_of(&labeled, "kubectl-edit"), Some(fields));
+    }
+
+    #[test]
+    fn a_subresource_is_an_entry_of_its_own_and_nothing_is_noted_where_nothing_changes() {
+        let created = created();
+        let same = updated(&created, "other", "", |object| object["metadata"]["generation"] = json!(7));
+        assert_eq!(same["metadata"]["managedFields"], created["metadata"]["managedFields"]);
+        let ready = updated(&created, "kubectl-create", "status", |object| {
+            object["status"] = json!({ "replicas": 1,
+            "conditions": [{ "type": "Available", "status": "True" }] })
+        });
+        let status = &ready["metadata"]["managedFields"][1];
+        assert_eq!((&status["manager"], &status["subresource"]), (&json!("kubectl-create"), &json!("status")));
+        let fields = json!({ "f:status": { ".": {}, "f:replicas": {}, "f:conditions": { ".": {},
+            r#"k:{"type":"Available"}"#: { ".": {}, "f:type": {}, "f:status": {} } } } });
+        assert_eq!(status["fieldsV1"], fields);
+    }
+
+    #[test]
+    fn what_is_removed_is_nobodys_and_who_owns_nothing_is_not_listed() {
+        let labeled = updated(&created(), "labeler", "", |object| object["metadata"]["labels"]["b"] = json!("c"));
+        assert!(fields_of(&labeled, "labeler").is_some());
+        let unlabeled = updated(&labeled, "other", "", |object| {
+            object["metadata"]["labels"].as_object_mut().unwrap().remove("b");
+        });
+        assert_eq!(fields_of(&unlabeled, "labeler"), None);
+        assert_eq!(fields_of(&unlabeled, "other"), None);
+    }
+
+    #[test]
+    fn entries_survive_writers_that_do_not_send_them_and_can_be_reset() {
+        let created = created();
+        let silent = updated(&created, "other", "", |object| {
+            object["metadata"].as_object_mut().unwrap().remove("managedFields");
+        });
+        assert_eq!(silent["metadata"]["managedFields"], created["metadata"]["managedFields"]);
+        let reset = updated(&created, "other", "", |object| {
+            object["metadata"]["managedFields"] = json!([{}]);
+            object["spec"]["replicas"] = json!(5);
+        });
+        assert_eq!(reset["metadata"].get("managedFields"), None);
+        // Of what nobody tracks, nothing is noted later either.
+        let later = updated(&reset, "other", "", |object| object["spec"]["replicas"] = json!(6));
+        assert_eq!(later["metadata"].get("managedFields"), None);
+    }
+
+    #[test]
+    fn who_applied_comes_first_then_the_older_ones() {
+        let owner = |manager: &str, manner, time: &str| Owner {
+            time: Some(time.to_owned()),
+            fields: Fields::parse(&json!({ "f:spec": {} })),
+            ..Owner::new(manager, manner, &json!({ "apiVersion": "v1" }), "")
+        };
+        let mut object = json!({ "metadata": {} });
+        let all = vec![owner("c", Manner::Update, T1), owner("b", Manner::Apply, T2), owner("a", Manner::Update, T2)];
+        set_owners(&mut object, all);
+        let names: Vec<String> = owners(&object).into_iter().map(|owner| owner.manager).collect();
+        assert_eq!(names, ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn sets_are_added_and_taken_away() {
+        let one = Fields::parse(&json!({ "f:a": { ".": {}, "f:b": {}, "f:c": {} }, "f:d": {} }));
+        let two = Fields::parse(&json!({ "f:a": { "f:b": {} }, "f:e": {} }));
+        assert_eq!(one.union(&two).print(), json!({ "f:a": { ".": {}, "f:b": {}, "f:c": {} }, "f:d": {}, "f:e": {} }));
+        assert_eq!(one.intersection(&two).print(), json!({ "f:a": { "f:b": {} } }));
+        assert_eq!(one.difference(&two).print(), json!({ "f:a": { ".": {}, "f:c": {} }, "f:d": {} }));
+        assert_eq!(two.difference(&two).print(), json!({}));
+    }
+}

@@ -100,10 +100,9 @@ fn merge_map(
     }
     let mut merged = retained(object, patch)?;
     for (key, value) in patch {
-        if key == RETAIN_KEYS {
-        } else if let Some(name) = key.strip_prefix(DELETE) {
+        if let Some(name) = key.strip_prefix(DELETE) {
             delete_values(&mut merged, name, value)?;
-        } else if !key.starts_with(ORDER) {
+        } else if !is_directive(key) {
             merge_field(&mut merged, key, value, shape.field(key))?;
         }
     }
@@ -279,4 +278,169 @@ fn set_order(
         *items = ordered(std::mem::take(items), before, &order, key);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(spec: Value) -> Value {
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "patch-demo" }, "spec": spec })
+    }
+
+    /// The pod of a Deployment with this pod spec, patched.
+    fn pod(spec: Value, patch: Value) -> Value {
+        let object = deployment(json!({ "template": { "spec": spec } }));
+        strategic(&object, &json!({ "spec": { "template": { "spec": patch } } })).unwrap()["spec"]["template"]["spec"]
+            .clone()
+    }
+
+    #[test]
+    fn a_merge_patch_replaces_lists_and_removes_by_null() {
+        let object = json!({ "a": { "b": 1, "c": [1, 2] }, "d": "x" });
+        let merged = merge(&object, &json!({ "a": { "b": null, "c": [3], "e": { "f": null } } }));
+        assert_eq!(merged, json!({ "a": { "c": [3], "e": {} }, "d": "x" }));
+    }
+
+    #[test]
+    fn a_json_patch_is_done_in_order_or_not_at_all() {
+        let object = json!({ "metadata": { "labels": { "a/b": "c" } }, "list": [1, 2] });
+        let patch = json!([
+            { "op": "test", "path": "/metadata/labels/a~1b", "value": "c" },
+            { "op": "replace", "path": "/metadata/labels/a~1b", "value": "d" },
+            { "op": "add", "path": "/list/-", "value": 3 },
+            { "op": "remove", "path": "/list/0" },
+            { "op": "copy", "from": "/list/0", "path": "/two" },
+            { "op": "move", "from": "/two", "path": "/metadata/two" },
+            { "op": "test", "path": "/absent", "value": null },
+        ]);
+        let patched = json!({ "metadata": { "labels": { "a/b": "d" }, "two": 2 }, "list": [2, 3] });
+        assert_eq!(json(&object, &patch).unwrap(), patched);
+    }
+
+    #[test]
+    fn a_json_patch_that_does_not_fit_is_invalid_and_one_that_is_none_a_bad_request() {
+        let refused = |patch: Value| json(&json!({ "a": 1 }), &patch).unwrap_err();
+        for patch in [
+            json!([{ "op": "test", "path": "/a", "value": 2 }]),
+            json!([{ "op": "remove", "path": "/b" }]),
+            json!([{ "op": "add", "path": "/b/c", "value": 2 }]),
+            json!([{ "op": "explode", "path": "/a" }]),
+        ] {
+            let problem = refused(patch);
+            assert_eq!((problem.code, problem.reason), (422, "Invalid"));
+            assert_eq!(problem.message, "the server rejected our request due to an error in our request");
+        }
+        let problem = refused(json!({ "a": 2 }));
+        assert_eq!((problem.code, problem.reason), (400, "BadRequest"));
+        assert_eq!(problem.message, "json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+    }
+
+    #[test]
+    fn containers_merge_by_name_and_tolerations_are_replaced() {
+        let before = json!({
+            "containers": [{ "name": "patch-demo-ctr", "image": "nginx" }],
+            "tolerations": [{ "effect": "NoSchedule", "key": "dedicated", "value": "test-team" }],
+        });
+        let patch = json!({
+            "containers": [{ "name": "patch-demo-ctr-2", "image": "redis" }, { "name": "patch-demo-ctr", "image": "nginx:2" }],
+            "tolerations": [{ "effect": "NoSchedule", "key": "disktype", "value": "ssd" }],
+        });
+        let after = pod(before, patch.clone());
+        assert_eq!(after, patch);
+    }
+
+    #[test]
+    fn items_of_the_server_stay_where_they_stood() {
+        let before = json!({ "containers": [{ "name": "mesh" }, { "name": "app", "image": "a" }, { "name": "log" }] });
+        let after = pod(before, json!({ "containers": [{ "name": "new" }, { "name": "app", "image": "b" }] }));
+        let names: Vec<&str> =
+            after["containers"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["new", "mesh", "app", "log"]);
+        assert_eq!(after["containers"][2]["image"], "b");
+    }
+
+    #[test]
+    fn ports_of_containers_merge_by_number_and_nulls_remove() {
+        let before = json!({ "containers": [{ "name": "app", "tty": true, "ports": [{ "containerPort": 53, "protocol": "UDP" }],
+            "env": [{ "name": "A", "value": "1" }, { "name": "B", "value": "2" }], "args": ["x"] }] });
+        let patch = json!({ "containers": [{ "name": "app", "tty": null, "ports": [{ "containerPort": 53, "name": "dns" }],
+            "env": [{ "name": "B", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } }, "value": null }], "args": ["y"] }] });
+        let after = json!({ "containers": [{ "name": "app", "ports": [{ "containerPort": 53, "protocol": "UDP", "name": "dns" }],
+            "env": [{ "name": "A", "value": "1" }, { "name": "B", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
+            "args": ["y"] }] });
+        assert_eq!(pod(before, patch), after);
+    }
+
+    #[test]
+    fn retain_keys_drops_what_it_does_not_name() {
+        let object =
+            deployment(json!({ "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "30%" } } }));
+        let patch = json!({ "spec": { "strategy": { "$retainKeys": ["type"], "type": "Recreate" } } });
+        assert_eq!(strategic(&object, &patch).unwrap()["spec"], json!({ "strategy": { "type": "Recreate" } }));
+        let patch = json!({ "spec": { "strategy": { "$retainKeys": ["rollingUpdate"], "type": "Recreate" } } });
+        assert_eq!(strategic(&object, &patch).unwrap_err().code, 400);
+    }
+
+    #[test]
+    fn directives_delete_and_replace() {
+        let before = || json!({ "containers": [{ "name": "a" }, { "name": "b" }], "nodeSelector": { "x": "y" } });
+        let after = pod(before(), json!({ "containers": [{ "$patch": "delete", "name": "a" }, { "name": "c" }] }));
+        assert_eq!(after["containers"], json!([{ "name": "b" }, { "name": "c" }]));
+        let after = pod(before(), json!({ "containers": [{ "$patch": "replace" }, { "name": "c" }] }));
+        assert_eq!(after["containers"], json!([{ "name": "c" }]));
+        let after = pod(before(), json!({ "nodeSelector": { "$patch": "replace", "z": "1" } }));
+        assert_eq!(after["nodeSelector"], json!({ "z": "1" }));
+        let after = pod(before(), json!({ "nodeSelector": { "$patch": "delete" } }));
+        assert_eq!(after["nodeSelector"], json!({}));
+    }
+
+    #[test]
+    fn lists_of_values_are_added_to_and_deleted_from() {
+        let object =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "n", "finalizers": ["a", "b"] } });
+        let patch = json!({ "metadata": { "finalizers": ["c", "b"], "$deleteFromPrimitiveList/finalizers": ["a"] } });
+        assert_eq!(strategic(&object, &patch).unwrap()["metadata"]["finalizers"], json!(["c", "b"]));
+    }
+
+    #[test]
+    fn the_order_of_elements_is_set() {
+        let before = json!({ "containers": [{ "name": "a" }, { "name": "b" }, { "name": "server" }, { "name": "c" }] });
+        let order = json!([{ "name": "c" }, { "name": "b" }, { "name": "a" }]);
+        let after = pod(
+            before.clone(),
+            json!({ "$setElementOrder/containers": order, "containers": [{ "name": "b", "image": "x" }] }),
+        );
+        assert_eq!(
+            after["containers"],
+            json!([{ "name": "server" }, { "name": "c" }, { "name": "b", "image": "x" }, { "name": "a" }])
+        );
+        let object = deployment(json!({ "template": { "spec": before } }));
+        let patch = json!({ "$setElementOrder/containers": [{ "name": "a" }], "containers": [{ "name": "z" }] });
+        let problem = strategic(&object, &json!({ "spec": { "template": { "spec": patch } } })).unwrap_err();
+        assert_eq!(problem.message, "invalid patch format of setElementOrder list");
+    }
+
+    #[test]
+    fn an_item_without_its_key_is_refused_and_directives_never_stay() {
+        let object = deployment(json!({}));
+        let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "name": "a", "tty": null, "env": [{ "$patch": "delete", "name": "X" }] }],
+            "$setElementOrder/containers": [{ "name": "a" }] } } } });
+        let after = strategic(&object, &patch).unwrap();
+        assert_eq!(after["spec"], json!({ "template": { "spec": { "containers": [{ "name": "a", "env": [] }] } } }));
+        let patch = json!({ "spec": { "template": { "spec": { "containers": [{ "image": "x" }] } } } });
+        let problem = strategic(&after, &patch).unwrap_err();
+        assert_eq!(problem.message, "map: map[image:x] does not contain declared merge key: name");
+    }
+
+    #[test]
+    fn taints_and_the_selector_of_a_budget_are_replaced() {
+        let node = json!({ "apiVersion": "v1", "kind": "Node", "spec": { "podCIDRs": ["a"], "taints": [{ "key": "k", "effect": "NoSchedule" }] } });
+        let patch = json!({ "spec": { "podCIDRs": ["b"], "taints": [{ "key": "l", "effect": "NoExecute" }] } });
+        let after = strategic(&node, &patch).unwrap();
+        assert_eq!(after["spec"]["taints"], json!([{ "key": "l", "effect": "NoExecute" }]));
+        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "spec": { "selector": { "matchLabels": { "a": "b" } } } });
+        let after = strategic(&budget, &json!({ "spec": { "selector": { "matchLabels": { "c": "d" } } } })).unwrap();
+        assert_eq!(after["spec"]["selector"], json!({ "matchLabels": { "c": "d" } }));
+    }
 }

@@ -118,3 +118,25 @@ impl fmt::Display for Scalar {
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_read_as_they_are_printed() {
+        for (printed, shown) in [
+            ("f:a.b/c", ".a.b/c"),
+            (r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"[containerPort=80,protocol="TCP"]"#),
+            (r#"v:"x.io/a""#, r#"[="x.io/a"]"#),
+            ("v:7", "[=7]"),
+            ("v:true", "[=true]"),
+            ("i:3", "[3]"),
+        ] {
+            let element = Element::parse(printed).unwrap();
+            assert_eq!(element.print(), printed);
+            assert_eq!(element.to_string(), shown);
+        }
+        assert_eq!(Element::parse("."), None);
+    }
+}

@@ -265,3 +265,80 @@ fn list_of_openapi(openapi: &Value) -> List {
         _ => List::Atomic,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn keys(shape: Shape<'_>) -> Vec<&str> {
+        let List::Map(keys) = shape.list() else { return Vec::new() };
+        keys.iter().map(|(key, _)| &**key).collect()
+    }
+
+    fn pod_spec(kind: &str, fields: &[&str]) -> Shape<'static> {
+        let object = json!({ "apiVersion": "apps/v1", "kind": kind });
+        fields.iter().fold(of(&object), |shape, name| shape.field(name))
+    }
+
+    #[test]
+    fn workloads_share_the_shape_of_their_pods() {
+        for kind in ["Deployment", "DaemonSet", "StatefulSet", "ReplicaSet"] {
+            let pod = pod_spec(kind, &["spec", "template", "spec"]);
+            assert_eq!(keys(pod.field("containers")), ["name"]);
+            assert_eq!(keys(pod.field("initContainers").item().field("ports")), ["containerPort", "protocol"]);
+            assert_eq!(keys(pod.field("topologySpreadConstraints")), ["topologyKey", "whenUnsatisfiable"]);
+            assert!(pod.field("nodeSelector").is_atomic() && !pod.field("securityContext").is_atomic());
+            assert_eq!(*pod.field("tolerations").list(), List::Atomic);
+            assert_eq!(*pod.field("tolerations").strategy(), Strategy::Usual);
+            assert_eq!(*pod_spec(kind, &["spec", "template", "metadata", "finalizers"]).list(), List::Set);
+            assert!(pod_spec(kind, &["spec", "selector"]).is_atomic());
+        }
+    }
+
+    #[test]
+    fn the_protocol_of_a_port_has_a_default() {
+        let ports = of(&json!({ "apiVersion": "v1", "kind": "Service" })).field("spec").field("ports");
+        let named = |port: Value| ports.element(&port).map(|element| element.print());
+        assert_eq!(named(json!({ "port": 53 })).unwrap(), r#"k:{"port":53,"protocol":"TCP"}"#);
+        assert_eq!(named(json!({ "port": 53, "protocol": "UDP" })).unwrap(), r#"k:{"port":53,"protocol":"UDP"}"#);
+        assert_eq!(*ports.strategy(), Strategy::Merge(Some("port".to_owned())));
+    }
+
+    #[test]
+    fn metadata_is_known_of_every_object() {
+        let metadata = of(&json!({ "apiVersion": "example.com/v1", "kind": "Thing" })).field("metadata");
+        assert_eq!(keys(metadata.field("ownerReferences")), ["uid"]);
+        assert_eq!(*metadata.field("finalizers").strategy(), Strategy::Merge(None));
+        assert!(!metadata.field("labels").is_atomic());
+    }
+
+    #[test]
+    fn schemas_of_definitions_may_contain_themselves() {
+        let of = of(&json!({ "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition" }));
+        let schema = of.field("spec").field("versions").item().field("schema").field("openAPIV3Schema");
+        let deep = schema.field("properties").field("spec").field("properties").field("list");
+        assert_eq!(keys(deep.field("x-kubernetes-validations")), ["rule"]);
+        assert!(!schema.field("properties").is_named() && schema.is_named());
+    }
+
+    #[test]
+    fn a_definition_says_how_its_lists_merge() {
+        let schema = Schema::from_openapi(
+            &json!({ "type": "object", "properties": { "spec": { "type": "object", "properties": {
+            "rules": { "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name", "port"],
+                "items": { "type": "object", "properties": { "port": { "type": "integer", "default": 80 }, "hosts": {
+                    "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string" } } } } },
+            "ref": { "type": "object", "x-kubernetes-map-type": "atomic" },
+            "plain": { "type": "array", "items": { "type": "string" } } } } } }),
+        );
+        let thing = schema.kind("example.com/v1", "Thing");
+        let spec = thing.field("spec");
+        let element = spec.field("rules").element(&json!({ "name": "a" })).unwrap();
+        assert_eq!(element.print(), r#"k:{"name":"a","port":80}"#);
+        assert_eq!(*spec.field("rules").item().field("hosts").list(), List::Set);
+        assert!(spec.field("ref").is_atomic());
+        assert_eq!(*spec.field("plain").list(), List::Atomic);
+        assert_eq!(*thing.field("metadata").field("finalizers").list(), List::Set);
+    }
+}
