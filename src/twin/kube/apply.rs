@@ -46,7 +46,8 @@ pub fn merge_of(
 
     let applier = Owner::new(manager, Manner::Apply, applied, subresource);
     let last = owners.iter().position(|owner| owner.is(&applier)).map(|index| owners.remove(index));
-    let named = Fields::of(applied, shape).ownable();
+    // The identity is nobody's in the end, but stays like what is owned.
+    let named = Fields::of(applied, shape);
     let mut merged = merge_value(Some(&before), Some(applied), shape).unwrap_or_else(|| json!({}));
     if let Some(last) = &last {
         let others = owners.iter().fold(named.clone(), |all, owner| all.union(&owner.fields));
@@ -58,7 +59,7 @@ pub fn merge_of(
     // Who applies what was so already leaves no time.
     let changed = merged != before;
     let time = if changed { Some(time.to_owned()) } else { last.and_then(|last| last.time) };
-    owners.push(Owner { fields: named, time, ..applier });
+    owners.push(Owner { fields: named.ownable(), time, ..applier });
     fields::set_owners(&mut merged, owners);
     Ok(merged)
 }

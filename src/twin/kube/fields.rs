@@ -421,7 +421,7 @@ pub fn set_owners(object: &mut Value, mut owners: Vec<Owner>) {
     let entries: Vec<Value> = owners.iter().map(Owner::print).collect();
     if !entries.is_empty() {
         object["metadata"]["managedFields"] = Value::Array(entries);
-    } else if let Some(metadata) = object["metadata"].as_object_mut() {
+    } else if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
 }

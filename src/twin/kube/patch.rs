@@ -386,7 +386,8 @@ mod tests {
     fn directives_delete_and_replace() {
         let before = || json!({ "containers": [{ "name": "a" }, { "name": "b" }], "nodeSelector": { "x": "y" } });
         let after = pod(before(), json!({ "containers": [{ "$patch": "delete", "name": "a" }, { "name": "c" }] }));
-        assert_eq!(after["containers"], json!([{ "name": "b" }, { "name": "c" }]));
+        // What is new comes first.
+        assert_eq!(after["containers"], json!([{ "name": "c" }, { "name": "b" }]));
         let after = pod(before(), json!({ "containers": [{ "$patch": "replace" }, { "name": "c" }] }));
         assert_eq!(after["containers"], json!([{ "name": "c" }]));
         let after = pod(before(), json!({ "nodeSelector": { "$patch": "replace", "z": "1" } }));
