@@ -37,6 +37,7 @@ pub fn merge_of(
         return Err(problem(400, "BadRequest", "metadata.managedFields must be nil".to_owned()));
     }
     check(applied, shape, &mut Vec::new()).map_err(|reason| untyped(applied, &reason))?;
+    let applied = &relevant(applied, subresource);
     let mut before = live.cloned().unwrap_or_else(|| json!({}));
     if live.is_some() {
         fields::note_before_first_apply(shape, &mut before, subresource, time);
@@ -62,6 +63,19 @@ pub fn merge_of(
     owners.push(Owner { fields: named.ownable(), time, ..applier });
     fields::set_owners(&mut merged, owners);
     Ok(merged)
+}
+
+/// What counts of an applied object: the status only where it is applied through its subresource, and then only it.
+fn relevant(applied: &Value, subresource: &str) -> Value {
+    let mut relevant = applied.clone();
+    if let Some(map) = relevant.as_object_mut().filter(|_| schema::is_built_in(applied)) {
+        match subresource {
+            "" => drop(map.remove("status")),
+            "status" => map.retain(|key, _| ["apiVersion", "kind", "metadata", "status"].contains(&key.as_str())),
+            _ => {}
+        }
+    }
+    relevant
 }
 
 /// What changes is no longer others'; where that is not forced, it may not change.
@@ -119,7 +133,7 @@ fn conflict(conflicts: &mut [(String, String)]) -> Problem {
 }
 
 fn problem(code: u16, reason: &'static str, message: String) -> Problem {
-    Problem { code, reason, message, details: json!({}) }
+    Problem { code, reason, message, details: Value::Null }
 }
 
 /// Items of lists that cannot be told apart are an error of the server's own, without a reason.
@@ -532,6 +546,18 @@ mod tests {
             problem.message.ends_with(r#"conflict with "kubectl" with subresource "status": .status.replicas"#),
             "{}",
             problem.message
+        );
+    }
+
+    #[test]
+    fn a_status_is_not_applied_with_the_object() {
+        let mut applied = deployment(json!({}), json!({ "replicas": 2 }));
+        applied["status"] = json!({ "replicas": 2 });
+        let live = apply(None, applied, "kubectl").unwrap();
+        assert_eq!(live.get("status"), None);
+        assert_eq!(
+            fields_of(&live, "kubectl"),
+            json!({ "f:metadata": { "f:labels": {} }, "f:spec": { "f:replicas": {} } })
         );
     }
 
