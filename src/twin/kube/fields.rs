@@ -148,6 +148,12 @@ impl Fields {
         self.children.get(element)
     }
 
+    /// Takes away a part and all that is in it.
+    pub fn forget(&mut self, element: &Element) {
+        self.members.remove(element);
+        self.children.remove(element);
+    }
+
     /// What is in either.
     pub fn union(&self, other: &Fields) -> Fields {
         let mut union = self.clone();
@@ -224,9 +230,7 @@ impl Fields {
         let metadata = Element::field("metadata");
         if let Some(mut inside) = self.children.remove(&metadata) {
             for name in NOBODYS {
-                let element = Element::field(name);
-                inside.members.remove(&element);
-                inside.children.remove(&element);
+                inside.forget(&Element::field(name));
             }
             self.put(metadata, inside);
         }
@@ -421,7 +425,7 @@ pub fn set_owners(object: &mut Value, mut owners: Vec<Owner>) {
     let entries: Vec<Value> = owners.iter().map(Owner::print).collect();
     if !entries.is_empty() {
         object["metadata"]["managedFields"] = Value::Array(entries);
-    } else if let Some(metadata) = object["metadata"].as_object_mut() {
+    } else if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
 }
@@ -444,11 +448,17 @@ pub fn note_update_of(
 ) {
     let noted = noted(old, new, subresource);
     // An object whose fields nobody tracked so far stays so until it is applied.
-    let difference = match (old, &noted) {
+    let mut difference = match (old, &noted) {
         (Some(_), None) => Difference::default(),
         (Some(old), Some(_)) => Difference::between(old, new, shape),
         (None, _) => Difference::between(&empty(new), new, shape),
     };
+    // A status is written through its subresource.
+    if subresource.is_empty() && schema::is_built_in(new) {
+        for fields in [&mut difference.added, &mut difference.modified, &mut difference.removed] {
+            fields.forget(&Element::field("status"));
+        }
+    }
     match noted {
         Some(noted) => new["metadata"]["managedFields"] = noted,
         None => set_owners(new, Vec::new()),
@@ -589,6 +599,12 @@ mod tests {
         let fields = json!({ "f:status": { ".": {}, "f:replicas": {}, "f:conditions": { ".": {},
             r#"k:{"type":"Available"}"#: { ".": {}, "f:type": {}, "f:status": {} } } } });
         assert_eq!(status["fieldsV1"], fields);
+    }
+
+    #[test]
+    fn nobody_owns_a_status_that_comes_with_the_object() {
+        let ready = updated(&created(), "other", "", |object| object["status"] = json!({ "replicas": 1 }));
+        assert_eq!(fields_of(&ready, "other"), None);
     }
 
     #[test]

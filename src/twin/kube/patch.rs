@@ -29,11 +29,15 @@ pub fn merge(object: &Value, patch: &Value) -> Value {
 pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
     let Some(operations) = patch.as_array() else {
         let form = form_of(patch);
-        return Err(malformed(&format!("json: cannot unmarshal {form} into Go value of type jsonpatch.Patch")));
+        return Err(malformed(&format!(
+            "error decoding patch: json: cannot unmarshal {form} into Go value of type []handlers.jsonPatchOp"
+        )));
     };
     if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
         let form = form_of(other);
-        return Err(malformed(&format!("json: cannot unmarshal {form} into Go value of type jsonpatch.Operation")));
+        return Err(malformed(&format!(
+            "error decoding patch: json: cannot unmarshal {form} into Go value of type handlers.jsonPatchOp"
+        )));
     }
     let Ok(Patch(operations)) = serde_json::from_value(patch.clone()) else { return Err(unfit()) };
     let mut patched = object.clone();
@@ -59,7 +63,7 @@ pub fn strategic(object: &Value, patch: &Value) -> Result<Value, Problem> {
 }
 
 fn malformed(message: &str) -> Problem {
-    Problem { code: 400, reason: "BadRequest", message: message.to_owned(), details: json!({}) }
+    Problem { code: 400, reason: "BadRequest", message: message.to_owned(), details: Value::Null }
 }
 
 /// The server says no more of a patch that does not fit.
@@ -70,7 +74,7 @@ fn unfit() -> Problem {
 
 /// What is wrong with a strategic patch where the server has no status for it.
 fn broken(message: String) -> Problem {
-    Problem { code: 500, reason: "", message, details: json!({}) }
+    Problem { code: 500, reason: "", message, details: Value::Null }
 }
 
 fn form_of(value: &Value) -> &'static str {
@@ -96,7 +100,7 @@ fn merge_map(
             return Ok(rest.map(|(key, value)| (key.clone(), value.clone())).collect());
         }
         Some(directive) if directive == "delete" => return Ok(Map::new()),
-        Some(other) => return Err(broken(format!("unknown patch type [{}] in map", plain(other)))),
+        Some(directive) => return Err(unknown(directive, patch)),
     }
     let mut merged = retained(object, patch)?;
     for (key, value) in patch {
@@ -189,7 +193,7 @@ fn merge_list(items: &[Value], patch: &[Value], key: Option<&str>, shape: Shape<
                 merged.retain(|item| item.get(key) != Some(gone));
             }
             "merge" => return Err(broken("merging lists cannot yet be specified in the patch".to_owned())),
-            other => return Err(broken(format!("unknown patch type [{other}] found in list"))),
+            _ => return Err(unknown(&item[DIRECTIVE], item.as_object().unwrap_or(&Map::new()))),
         }
     }
     if replaces {
@@ -215,9 +219,18 @@ fn merge_item(item: &Value, patch: &Value, shape: Shape<'_>) -> Result<Value, Pr
 }
 
 fn without_key(item: &Value, key: &str) -> Problem {
-    let fields = item.as_object().into_iter().flatten();
-    let fields: Vec<String> = fields.map(|(name, value)| format!("{name}:{}", plain(value))).collect();
-    broken(format!("map: map[{}] does not contain declared merge key: {key}", fields.join(" ")))
+    let item = item.as_object().map_or_else(|| plain(item), shown);
+    broken(format!("map: {item} does not contain declared merge key: {key}"))
+}
+
+fn unknown(directive: &Value, patch: &Map<String, Value>) -> Problem {
+    broken(format!("unknown patch type: {} in map: {}", plain(directive), shown(patch)))
+}
+
+/// A map as messages of the server have it.
+fn shown(map: &Map<String, Value>) -> String {
+    let fields: Vec<String> = map.iter().map(|(name, value)| format!("{name}:{}", plain(value))).collect();
+    format!("map[{}]", fields.join(" "))
 }
 
 fn plain(value: &Value) -> String {
@@ -333,7 +346,10 @@ mod tests {
         }
         let problem = refused(json!({ "a": 2 }));
         assert_eq!((problem.code, problem.reason), (400, "BadRequest"));
-        assert_eq!(problem.message, "json: cannot unmarshal object into Go value of type jsonpatch.Patch");
+        assert_eq!(
+            problem.message,
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        );
     }
 
     #[test]
@@ -386,7 +402,8 @@ mod tests {
     fn directives_delete_and_replace() {
         let before = || json!({ "containers": [{ "name": "a" }, { "name": "b" }], "nodeSelector": { "x": "y" } });
         let after = pod(before(), json!({ "containers": [{ "$patch": "delete", "name": "a" }, { "name": "c" }] }));
-        assert_eq!(after["containers"], json!([{ "name": "b" }, { "name": "c" }]));
+        // What is new comes first.
+        assert_eq!(after["containers"], json!([{ "name": "c" }, { "name": "b" }]));
         let after = pod(before(), json!({ "containers": [{ "$patch": "replace" }, { "name": "c" }] }));
         assert_eq!(after["containers"], json!([{ "name": "c" }]));
         let after = pod(before(), json!({ "nodeSelector": { "$patch": "replace", "z": "1" } }));

@@ -86,6 +86,12 @@ pub fn of(object: &Value) -> Shape<'static> {
     BUILT_IN.kind(text("apiVersion"), text("kind"))
 }
 
+/// Whether it is of a kind whose type is known. Those that have a status have it as a subresource too.
+pub fn is_built_in(object: &Value) -> bool {
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    BUILT_IN.kinds.contains_key(&format!("{}/{}", text("apiVersion"), text("kind")))
+}
+
 impl<'a> Shape<'a> {
     /// Of a field.
     pub fn field(&self, name: &str) -> Shape<'a> {
