@@ -236,6 +236,7 @@ const ARRIVALS: &[&[Arrival]] = &[
     aws::autoscaling::ARRIVALS,
     aws::balancer::ARRIVALS,
     aws::ec2::compute::ARRIVALS,
+    aws::ec2::endpoint::ARRIVALS,
     aws::ec2::gateway::ARRIVALS,
     aws::ec2::interface::ARRIVALS,
     aws::ec2::network::ARRIVALS,

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod compute;
 pub mod console;
+pub mod endpoint;
 pub mod gateway;
 pub mod image;
 pub mod interface;
@@ -11,4 +12,9 @@ pub mod listing;
 pub mod network;
 pub mod route;
 pub mod security_group;
+#[cfg(test)]
+mod stage;
+pub mod subnet;
+pub mod tags;
 pub mod volume;
+pub mod vpc;

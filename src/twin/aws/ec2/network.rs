@@ -112,3 +112,163 @@ fn describe_account_attributes(world: &mut World, input: &Value) -> Answer {
     let shown = |(name, value): &(&str, &str)| json!({ "attribute_name": name, "attribute_values": [{ "attribute_value": value }] });
     Ok(json!({ "account_attributes": fitting.map(shown).collect::<Vec<Value>>() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{Stage, code};
+    use super::*;
+
+    /// A VPC with a public and a private subnet; the private table leads to a NAT gateway.
+    struct Net {
+        stage: Stage,
+        vpc: String,
+        igw: String,
+        public: String,
+        private: String,
+        nat: String,
+        address: String,
+    }
+
+    fn net() -> Net {
+        let mut stage = Stage::new();
+        let vpc = stage.vpc();
+        let igw = stage.internet_gateway(&vpc);
+        let public = stage.subnet(&vpc, "10.0.0.0/24", "us-west-2a");
+        let private = stage.subnet(&vpc, "10.0.1.0/24", "us-west-2a");
+        let (nat, address) = stage.nat_gateway(&public);
+        for (subnet, key, target) in [(&public, "gateway_id", &igw), (&private, "nat_gateway_id", &nat)] {
+            let table = stage.made("create_route_table", json!({ "vpc_id": vpc }), "/route_table/route_table_id");
+            let route = json!({ "route_table_id": table, "destination_cidr_block": "0.0.0.0/0", key: target });
+            stage.ok("create_route", route);
+            stage.ok("associate_route_table", json!({ "route_table_id": table, "subnet_id": subnet }));
+        }
+        Net { stage, vpc, igw, public, private, nat, address }
+    }
+
+    fn route_state(net: &mut Net) -> Value {
+        let filters = json!([{ "name": "route.nat-gateway-id", "values": [net.nat] }]);
+        net.stage.ok("describe_route_tables", json!({ "filters": filters }))["route_tables"][0]["routes"][1]["state"]
+            .clone()
+    }
+
+    #[test]
+    fn a_subnet_has_the_way_out_of_its_table() {
+        let mut net = net();
+        assert_eq!(way_out(&net.stage.world, &net.public), WayOut::Internet { public_addresses: false });
+        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::None, "the NAT gateway is pending");
+        net.stage.pass(180);
+        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::Nat);
+        let on = json!({ "subnet_id": net.public, "map_public_ip_on_launch": { "value": true } });
+        net.stage.ok("modify_subnet_attribute", on);
+        assert_eq!(way_out(&net.stage.world, &net.public), WayOut::Internet { public_addresses: true });
+        let other = net.stage.subnet(&net.vpc, "10.0.2.0/24", "us-west-2b");
+        assert_eq!(way_out(&net.stage.world, &other), WayOut::None, "the main table has no default route");
+    }
+
+    #[test]
+    fn a_deleted_nat_gateway_leaves_a_black_hole_and_frees_its_address() {
+        let mut net = net();
+        net.stage.pass(180);
+        assert_eq!(route_state(&mut net), "active");
+        let refusal = net.stage.no("release_address", json!({ "allocation_id": net.address }));
+        assert_eq!(code(&refusal), "InvalidIPAddress.InUse");
+        let detach = json!({ "internet_gateway_id": net.igw, "vpc_id": net.vpc });
+        let refusal = net.stage.no("detach_internet_gateway", detach.clone());
+        assert!(refusal.message.contains("has some mapped public address(es)"), "{refusal}");
+        net.stage.ok("delete_nat_gateway", json!({ "nat_gateway_id": net.nat }));
+        net.stage.pass(120);
+        assert_eq!(route_state(&mut net), "blackhole");
+        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::None);
+        let shown = net.stage.ok("describe_nat_gateways", json!({ "nat_gateway_ids": [net.nat] }));
+        assert_eq!(shown["nat_gateways"][0]["state"], "deleted");
+        net.stage.ok("release_address", json!({ "allocation_id": net.address }));
+        net.stage.ok("detach_internet_gateway", detach);
+        net.stage.pass(4000);
+        let refusal = net.stage.no("describe_nat_gateways", json!({ "nat_gateway_ids": [net.nat] }));
+        assert_eq!(code(&refusal), "NatGatewayNotFound");
+    }
+
+    #[test]
+    fn a_nat_gateway_without_internet_gateway_fails() {
+        let mut stage = Stage::new();
+        let vpc = stage.vpc();
+        let subnet = stage.subnet(&vpc, "10.0.0.0/24", "us-west-2a");
+        let (nat, address) = stage.nat_gateway(&subnet);
+        stage.pass(180);
+        let shown = stage.ok("describe_nat_gateways", json!({ "nat_gateway_ids": [nat] }));
+        assert_eq!(shown["nat_gateways"][0]["failure_code"], "Gateway.NotAttached");
+        stage.ok("release_address", json!({ "allocation_id": address }));
+    }
+
+    #[test]
+    fn routes_are_made_once_and_replaced() {
+        let mut net = net();
+        let table = route::table_of(&net.stage.world, &net.vpc, &net.private).unwrap()["route_table_id"].clone();
+        let to_gateway =
+            json!({ "route_table_id": table, "destination_cidr_block": "0.0.0.0/0", "gateway_id": net.igw });
+        assert_eq!(code(&net.stage.no("create_route", to_gateway.clone())), "RouteAlreadyExists");
+        net.stage.ok("replace_route", to_gateway);
+        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::Internet { public_addresses: false });
+        assert_eq!(
+            code(&net.stage.no("delete_route_table", json!({ "route_table_id": table }))),
+            "DependencyViolation"
+        );
+        let default = json!({ "route_table_id": table, "destination_cidr_block": "0.0.0.0/0" });
+        net.stage.ok("delete_route", default.clone());
+        assert_eq!(code(&net.stage.no("delete_route", default)), "InvalidRoute.NotFound");
+    }
+
+    #[test]
+    fn five_addresses_are_all() {
+        let mut stage = Stage::new();
+        for _ in 0..5 {
+            stage.ok("allocate_address", json!({}));
+        }
+        let refusal = stage.no("allocate_address", json!({}));
+        assert_eq!(code(&refusal), "AddressLimitExceeded");
+        assert_eq!(refusal.message, "The maximum number of addresses has been reached.");
+        let quota = json!({ "service_code": "ec2", "quota_code": "L-0263D0A3", "value": 6.0 });
+        stage.world.put("servicequotas/quotas", "ec2/L-0263D0A3", quota);
+        stage.ok("allocate_address", json!({}));
+    }
+
+    #[test]
+    fn zones_are_found_by_name_and_filter() {
+        let mut stage = Stage::new();
+        let filters = json!([{ "name": "zone-type", "values": ["availability-zone"] }]);
+        let zones = stage.ok("describe_availability_zones", json!({ "filters": filters }));
+        assert_eq!(zones["availability_zones"].as_array().unwrap().len(), 4);
+        let one = stage.ok("describe_availability_zones", json!({ "zone_names": ["us-west-2b"] }));
+        assert_eq!(one["availability_zones"][0]["zone_id"], "usw2-az2");
+        stage.ok("describe_account_attributes", json!({}));
+    }
+
+    #[test]
+    fn the_tear_down_of_a_network_leaves_nothing() {
+        let mut net = net();
+        net.stage.pass(180);
+        net.stage.ok("delete_nat_gateway", json!({ "nat_gateway_id": net.nat }));
+        net.stage.pass(120);
+        net.stage.ok("release_address", json!({ "allocation_id": net.address }));
+        let tables = net.stage.ok("describe_route_tables", json!({}))["route_tables"].clone();
+        for table in tables.as_array().unwrap() {
+            let association = &table["associations"][0];
+            if association["main"] != true {
+                let id = &association["route_table_association_id"];
+                net.stage.ok("disassociate_route_table", json!({ "association_id": id }));
+                net.stage.ok("delete_route_table", json!({ "route_table_id": table["route_table_id"] }));
+            }
+        }
+        for subnet in [&net.public, &net.private] {
+            net.stage.ok("delete_subnet", json!({ "subnet_id": subnet }));
+        }
+        let igw = json!({ "internet_gateway_id": net.igw });
+        assert_eq!(code(&net.stage.no("delete_internet_gateway", igw.clone())), "DependencyViolation");
+        net.stage.ok("detach_internet_gateway", json!({ "internet_gateway_id": net.igw, "vpc_id": net.vpc }));
+        net.stage.ok("delete_internet_gateway", igw);
+        net.stage.ok("delete_vpc", json!({ "vpc_id": net.vpc }));
+        for table in ["vpcs", "subnets", "route_tables", "network_interfaces", "security_groups", "network_acls"] {
+            assert!(net.stage.world.table(&format!("ec2/{table}")).is_empty(), "{table}");
+        }
+    }
+}

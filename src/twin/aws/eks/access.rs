@@ -301,3 +301,98 @@ fn list_access_policies(world: &mut World, _: &Value) -> Answer {
     let policies: Vec<&Value> = world.table("eks/access_policies").values().collect();
     Ok(json!({ "access_policies": policies }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{NODE_ROLE, PLATFORM, POD_ROLE, Stage};
+    use super::*;
+
+    fn of(principal: &str, fields: Value) -> Value {
+        let mut input = json!({ "cluster_name": "prod", "principal_arn": principal });
+        super::super::merge(&mut input, &fields);
+        input
+    }
+
+    #[test]
+    fn the_creator_is_an_administrator() {
+        let mut stage = Stage::with_cluster(json!({}));
+        let listed = stage.ok("list_associated_access_policies", of(PLATFORM, json!({})));
+        let policy = &listed["associated_access_policies"][0];
+        assert!(text(policy, "policy_arn").ends_with("/AmazonEKSClusterAdminPolicy"), "{policy}");
+        let none = json!({
+            "access_config": { "authentication_mode": "API", "bootstrap_cluster_creator_admin_permissions": false },
+        });
+        let mut stage = Stage::with_cluster(none);
+        assert_eq!(stage.ok("list_access_entries", json!({ "cluster_name": "prod" }))["access_entries"], json!([]));
+    }
+
+    #[test]
+    fn a_cluster_of_aws_auth_has_no_entries() {
+        let mut stage = Stage::with_cluster(json!({ "access_config": { "authentication_mode": "CONFIG_MAP" } }));
+        let says = "InvalidRequestException: The cluster's authentication mode must be set to one of [API, \
+                    API_AND_CONFIG_MAP] to perform this operation.";
+        assert_eq!(stage.no("list_access_entries", json!({ "cluster_name": "prod" })), says);
+        assert_eq!(stage.no("create_access_entry", of(NODE_ROLE, json!({}))), says);
+    }
+
+    #[test]
+    fn names_follow_the_type() {
+        let mut stage = Stage::with_cluster(json!({}));
+        let node =
+            stage.ok("create_access_entry", of(NODE_ROLE, json!({ "type": "EC2_LINUX" })))["access_entry"].clone();
+        assert_eq!(node["username"], "system:node:{{EC2PrivateDNSName}}");
+        assert_eq!(node["kubernetes_groups"], json!(["system:nodes"]));
+        let plain = stage.ok("create_access_entry", of(POD_ROLE, json!({})))["access_entry"].clone();
+        assert_eq!(plain["username"], "arn:aws:sts::123456789012:assumed-role/prod-pod/{{SessionName}}");
+        let error = stage.no("create_access_entry", of(POD_ROLE, json!({ "username": "else" })));
+        assert_eq!(
+            error,
+            "ResourceInUseException: The specified access entry resource is already in use on this cluster."
+        );
+        let policy = json!({
+            "policy_arn": "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy", "access_scope": { "type": "cluster" },
+        });
+        let error = stage.no("associate_access_policy", of(NODE_ROLE, policy));
+        assert!(error.starts_with("InvalidRequestException") && error.contains("EC2_LINUX"), "{error}");
+    }
+
+    #[test]
+    fn reserved_names_and_strange_principals_are_refused() {
+        let mut stage = Stage::with_cluster(json!({}));
+        let error = stage.no("create_access_entry", of(POD_ROLE, json!({ "kubernetes_groups": ["system:masters"] })));
+        assert!(error.contains("group name system:masters is invalid, it cannot start with system:"), "{error}");
+        let error = stage.no("create_access_entry", of(POD_ROLE, json!({ "username": "eks:me" })));
+        assert!(error.contains("cannot start with eks:"), "{error}");
+        let error = stage.no("create_access_entry", of(NODE_ROLE, json!({ "type": "EC2_LINUX", "username": "me" })));
+        assert!(error.contains("can not be set for type EC2_LINUX"), "{error}");
+        let error = stage.no("create_access_entry", of("arn:aws:iam::123456789012:role/nobody", json!({})));
+        assert_eq!(error, "InvalidParameterException: The specified principalArn is invalid: invalid principal.");
+        let session = "arn:aws:sts::123456789012:assumed-role/platform/me";
+        let error = stage.no("create_access_entry", of(session, json!({})));
+        assert!(error.contains("principalArn parameter format is not valid"), "{error}");
+        let foreign = "arn:aws:iam::111122223333:role/node";
+        let error = stage.no("create_access_entry", of(foreign, json!({ "type": "EC2_LINUX" })));
+        assert!(error.starts_with("InvalidParameterException"), "{error}");
+        stage.ok("create_access_entry", of(foreign, json!({})));
+    }
+
+    #[test]
+    fn policies_change_their_scope_and_go() {
+        let mut stage = Stage::with_cluster(json!({}));
+        stage.ok("create_access_entry", of(POD_ROLE, json!({})));
+        let arn = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSEditPolicy";
+        let scoped = |scope: Value| of(POD_ROLE, json!({ "policy_arn": arn, "access_scope": scope }));
+        stage.ok("associate_access_policy", scoped(json!({ "type": "cluster" })));
+        stage.ok("associate_access_policy", scoped(json!({ "type": "namespace", "namespaces": ["dev-*"] })));
+        let listed = stage.ok("list_associated_access_policies", of(POD_ROLE, json!({})));
+        assert_eq!(listed["associated_access_policies"].as_array().unwrap().len(), 1);
+        assert_eq!(listed["associated_access_policies"][0]["access_scope"]["namespaces"], json!(["dev-*"]));
+        let with = stage.ok("list_access_entries", json!({ "cluster_name": "prod", "associated_policy_arn": arn }));
+        assert_eq!(with["access_entries"], json!([POD_ROLE]));
+        stage.ok("disassociate_access_policy", of(POD_ROLE, json!({ "policy_arn": arn })));
+        let error = stage.no("disassociate_access_policy", of(POD_ROLE, json!({ "policy_arn": arn })));
+        assert!(error.starts_with("ResourceNotFoundException"), "{error}");
+        stage.ok("delete_access_entry", of(POD_ROLE, json!({})));
+        assert!(stage.no("describe_access_entry", of(POD_ROLE, json!({}))).starts_with("ResourceNotFoundException"));
+    }
+}

@@ -486,3 +486,165 @@ fn judged(world: &mut World, key: &str, well: bool) {
         merge(addon, &json!({ "status": status, "health": { "issues": issues } }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::Stage;
+    use super::*;
+
+    fn bare() -> Stage {
+        Stage::with_cluster(json!({ "bootstrap_self_managed_addons": false }))
+    }
+
+    fn named(name: &str, fields: Value) -> Value {
+        let mut input = json!({ "cluster_name": "prod", "addon_name": name });
+        merge(&mut input, &fields);
+        input
+    }
+
+    fn status(stage: &mut Stage, name: &str) -> String {
+        text(&stage.ok("describe_addon", named(name, json!({})))["addon"], "status").to_owned()
+    }
+
+    /// Puts a workload in the store as its controller would leave it.
+    fn put_workload(stage: &mut Stage, kind: &str, name: &str, replicas: i64, ready: i64) {
+        let store = stage.world.store_mut("prod").unwrap();
+        store.remove(kind, &format!("kube-system/{name}"));
+        let is_daemon_set = kind.starts_with("daemonsets");
+        let status = match is_daemon_set {
+            true => json!({ "desiredNumberScheduled": replicas, "numberReady": ready }),
+            false => json!({ "readyReplicas": ready }),
+        };
+        let object = json!({
+            "kind": if is_daemon_set { "DaemonSet" } else { "Deployment" },
+            "metadata": { "name": name, "namespace": "kube-system" }, "spec": { "replicas": replicas }, "status": status,
+        });
+        kube::create(&mut stage.world, "prod", kind, object);
+        crate::twin::physics::settle(&mut stage.world);
+    }
+
+    #[test]
+    fn an_add_on_of_the_nodes_is_active_without_nodes() {
+        let mut stage = bare();
+        let made = stage.ok("create_addon", named("vpc-cni", json!({})))["addon"].clone();
+        assert_eq!(made["addon_version"], "v1.23.1-eksbuild.1");
+        stage.pass(10);
+        put_workload(&mut stage, "daemonsets.apps", "aws-node", 0, 0);
+        stage.pass(20);
+        assert_eq!(status(&mut stage, "vpc-cni"), "ACTIVE");
+    }
+
+    #[test]
+    fn coredns_without_nodes_becomes_degraded_and_recovers() {
+        let mut stage = bare();
+        stage.ok("create_addon", named("coredns", json!({})));
+        stage.pass(10);
+        put_workload(&mut stage, "deployments.apps", "coredns", 2, 0);
+        stage.pass(60);
+        assert_eq!(status(&mut stage, "coredns"), "CREATING");
+        stage.pass(300);
+        let addon = stage.ok("describe_addon", named("coredns", json!({})))["addon"].clone();
+        assert_eq!(addon["status"], "DEGRADED");
+        assert_eq!(addon["health"]["issues"][0]["code"], "InsufficientNumberOfReplicas");
+        put_workload(&mut stage, "deployments.apps", "coredns", 2, 2);
+        stage.pass(20);
+        assert_eq!(status(&mut stage, "coredns"), "ACTIVE");
+    }
+
+    #[test]
+    fn what_eks_bootstrapped_conflicts_unless_it_is_overwritten() {
+        let mut stage = Stage::with_cluster(json!({}));
+        stage.ok("create_addon", named("vpc-cni", json!({})));
+        stage.pass(10);
+        let addon = stage.ok("describe_addon", named("vpc-cni", json!({})))["addon"].clone();
+        assert_eq!(addon["status"], "CREATE_FAILED");
+        let issue = &addon["health"]["issues"][0];
+        assert_eq!(issue["code"], "ConfigurationConflict");
+        assert!(text(issue, "message").contains("DaemonSet.apps aws-node - .spec"), "{issue}");
+        stage.ok("create_addon", named("kube-proxy", json!({ "resolve_conflicts": "OVERWRITE" })));
+        stage.pass(60);
+        assert_ne!(status(&mut stage, "kube-proxy"), "CREATE_FAILED");
+    }
+
+    #[test]
+    fn unknown_settings_versions_and_names_are_refused() {
+        let mut stage = bare();
+        let error = stage.no("create_addon", named("vpc-cni", json!({ "configuration_values": "{\"evn\": {}}" })));
+        let says = "InvalidParameterException: ConfigurationValue provided in request is not supported: Json schema \
+                    validation failed with error: [$.evn: is not defined in the schema and the schema does not allow \
+                    additional properties]";
+        assert_eq!(error, says);
+        let number = json!({ "configuration_values": "env:\n  WARM_IP_TARGET: 2\n" });
+        let error = stage.no("create_addon", named("vpc-cni", number));
+        assert!(error.contains("$.env.WARM_IP_TARGET: integer found, string expected"), "{error}");
+        let error = stage.no("create_addon", named("coredns", json!({ "addon_version": "v0.1" })));
+        assert_eq!(error, "InvalidParameterException: Addon version specified is not supported");
+        let error = stage.no("create_addon", named("nothing", json!({})));
+        assert!(error.contains("Addon nothing specified is not supported in 1.36 kubernetes version"), "{error}");
+        let error = stage.no("describe_addon", named("coredns", json!({})));
+        assert_eq!(error, "ResourceNotFoundException: No addon: coredns found in cluster: prod");
+    }
+
+    #[test]
+    fn settings_reach_the_objects() {
+        let stage = bare();
+        let cluster = stage.world.find("eks/clusters", "prod").unwrap();
+        let addon = json!({
+            "cluster_name": "prod", "addon_name": "vpc-cni", "addon_version": "v1.23.1-eksbuild.1",
+            "configuration_values": "{\"env\":{\"WARM_IP_TARGET\":\"2\"},\"enableNetworkPolicy\":\"true\"}",
+        });
+        assert_eq!(cluster["status"], "ACTIVE");
+        let objects = objects_of(&stage.world, &addon);
+        let daemon_set = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+        let containers = &daemon_set["spec"]["template"]["spec"]["containers"];
+        let env = containers[0]["env"].as_array().unwrap();
+        assert!(env.contains(&json!({ "name": "WARM_IP_TARGET", "value": "2" })));
+        let arguments = texts(&containers[1]["args"]);
+        assert!(arguments.contains(&"--enable-network-policy=true"), "{arguments:?}");
+        assert!(!arguments.contains(&"--enable-network-policy=false"), "{arguments:?}");
+    }
+
+    #[test]
+    fn updates_of_an_add_on_are_told_of_under_its_name() {
+        let mut stage = bare();
+        stage.ok("create_addon", named("kube-proxy", json!({})));
+        let error = stage.no("update_addon", named("kube-proxy", json!({ "resolve_conflicts": "PRESERVE" })));
+        assert!(error.contains("currently in CREATING state"), "{error}");
+        stage.pass(10);
+        put_workload(&mut stage, "daemonsets.apps", "kube-proxy", 0, 0);
+        stage.pass(20);
+        let input = named("kube-proxy", json!({ "configuration_values": "{\"mode\":\"ipvs\"}" }));
+        let update = stage.ok("update_addon", input)["update"].clone();
+        assert_eq!(status(&mut stage, "kube-proxy"), "UPDATING");
+        let told = json!({ "name": "prod", "update_id": update["id"], "addon_name": "kube-proxy" });
+        assert_eq!(stage.ok("describe_update", told.clone())["update"]["status"], "InProgress");
+        stage.pass(25);
+        assert_eq!(stage.ok("describe_update", told)["update"]["status"], "Successful");
+        let of_cluster = stage.ok("list_updates", json!({ "name": "prod" }));
+        assert_eq!(of_cluster["update_ids"], json!([]));
+        stage.ok("delete_addon", named("kube-proxy", json!({})));
+        stage.pass(10);
+        assert_eq!(stage.ok("list_addons", json!({ "cluster_name": "prod" }))["addons"], json!([]));
+        assert!(stage.world.store("prod").unwrap().get("daemonsets.apps", "kube-system/kube-proxy").is_none());
+    }
+
+    #[test]
+    fn versions_fit_a_kubernetes_version() {
+        let mut stage = Stage::new();
+        let input = json!({ "addon_name": "coredns", "kubernetes_version": "1.33" });
+        let addons = stage.ok("describe_addon_versions", input)["addons"].clone();
+        for version in addons[0]["addon_versions"].as_array().unwrap() {
+            assert_eq!(version["compatibilities"][0]["cluster_version"], "1.33");
+        }
+        assert_eq!(default_version(&stage.world, "coredns", "1.36").unwrap(), "v1.13.2-eksbuild.4");
+        assert_eq!(default_version(&stage.world, "coredns", "1.33").unwrap(), "v1.12.4-eksbuild.10");
+    }
+
+    #[test]
+    fn a_field_is_taken_out_by_its_path() {
+        let mut object =
+            json!({ "spec": { "containers": [{ "name": "a", "image": "x" }, { "name": "b", "image": "y" }] } });
+        without(&mut object, ".spec.containers[name=\"b\"].image");
+        assert_eq!(object, json!({ "spec": { "containers": [{ "name": "a", "image": "x" }, { "name": "b" }] } }));
+    }
+}

@@ -454,3 +454,246 @@ fn vanish(world: &mut World, name: &str) {
     world.stop_server(name);
     network::remove(world, &cluster);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{CLUSTER_ROLE, PLATFORM, Stage, request};
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_active_after_nine_minutes_with_its_endpoint() {
+        let mut stage = Stage::new();
+        let made = stage.ok("create_cluster", request(json!({})));
+        assert_eq!(made["cluster"]["status"], "CREATING");
+        assert_eq!(made["cluster"]["version"], "1.36");
+        stage.pass(539);
+        assert_eq!(stage.cluster()["status"], "CREATING");
+        assert!(stage.world.store("prod").is_none());
+        stage.pass(1);
+        let cluster = stage.cluster();
+        assert_eq!(cluster["status"], "ACTIVE");
+        assert!(text(&cluster, "endpoint").ends_with(".gr7.us-west-2.eks.amazonaws.com"), "{}", cluster["endpoint"]);
+        assert!(text(&cluster["certificate_authority"], "data").starts_with("LS0tLS1CRUdJTi"));
+        assert_eq!(cluster["kubernetes_network_config"]["service_ipv4_cidr"], "172.20.0.0/16");
+        let store = stage.world.store("prod").unwrap();
+        assert!(store.get("namespaces", "kube-system").is_some());
+        assert_eq!(store.get("services", "default/kubernetes").unwrap()["spec"]["clusterIP"], "172.20.0.1");
+        assert!(store.get("priorityclasses.scheduling.k8s.io", "system-node-critical").is_some());
+    }
+
+    #[test]
+    fn bootstrapped_addons_come_unless_they_are_declined() {
+        let with = Stage::with_cluster(json!({}));
+        let store = with.world.store("prod").unwrap();
+        let aws_node = store.get("daemonsets.apps", "kube-system/aws-node").unwrap();
+        let container = &aws_node["spec"]["template"]["spec"]["containers"][0];
+        assert!(text(container, "image").ends_with("amazon-k8s-cni:v1.23.1-eksbuild.1"), "{}", container["image"]);
+        let variables = container["env"].as_array().unwrap();
+        assert!(variables.iter().any(|one| one["name"] == "VPC_ID" && one["value"] == "vpc-1"));
+        assert_eq!(store.get("services", "kube-system/kube-dns").unwrap()["spec"]["clusterIP"], "172.20.0.10");
+        assert!(
+            store.get("customresourcedefinitions.apiextensions.k8s.io", "eniconfigs.crd.k8s.amazonaws.com").is_some()
+        );
+        let without = Stage::with_cluster(json!({ "bootstrap_self_managed_addons": false }));
+        let store = without.world.store("prod").unwrap();
+        assert!(store.get("daemonsets.apps", "kube-system/aws-node").is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_new_cluster_is_refused() {
+        let mut stage = Stage::new();
+        let mut refused = |fields: Value, says: &str| {
+            let error = stage.no("create_cluster", request(fields));
+            assert!(error.starts_with(says), "{error}");
+        };
+        refused(json!({ "version": "1.20" }), "InvalidParameterException: unsupported Kubernetes version 1.20");
+        refused(
+            json!({ "role_arn": PLATFORM }),
+            "InvalidParameterException: Role with arn: arn:aws:iam::123456789012:role/platform, could not be assumed",
+        );
+        refused(
+            json!({ "access_config": {
+                "authentication_mode": "CONFIG_MAP", "bootstrap_cluster_creator_admin_permissions": false,
+            } }),
+            "InvalidParameterException: bootstrapClusterCreatorAdminPermissions must be true",
+        );
+        refused(
+            json!({ "resources_vpc_config": { "subnet_ids": ["subnet-0"] } }),
+            "InvalidParameterException: Subnets specified must be in at least two different AZs",
+        );
+        refused(
+            json!({ "resources_vpc_config": { "subnet_ids": ["subnet-0", "subnet-9"] } }),
+            "InvalidParameterException: The subnet ID 'subnet-9' does not exist",
+        );
+        refused(
+            json!({ "kubernetes_network_config": { "service_ipv4_cidr": "10.0.0.0/16" } }),
+            "InvalidParameterException: The serviceIpv4Cidr '10.0.0.0/16' overlaps",
+        );
+    }
+
+    #[test]
+    fn a_zone_without_control_planes_is_refused_by_its_id_with_those_that_have_some() {
+        let mut stage = Stage::new();
+        stage.world.find_mut("ec2/subnets", "subnet-1").unwrap()["availability_zone_id"] = json!("use1-az3");
+        let error = stage.no("create_cluster", request(json!({})));
+        let says = "UnsupportedAvailabilityZoneException: Cannot create cluster 'prod' because us-west-2b";
+        assert!(error.starts_with(says) && error.contains("Retry and choose"), "{error}");
+    }
+
+    #[test]
+    fn full_subnets_are_refused() {
+        let mut stage = Stage::new();
+        let mut world = World::new(3).unwrap();
+        std::mem::swap(&mut world, &mut stage.world);
+        for table in ["ec2/vpcs", "ec2/subnets", "iam/roles"] {
+            for (id, thing) in world.table(table) {
+                stage.world.put(table, id, thing.clone());
+            }
+        }
+        for number in 0..2 {
+            let subnet = stage.world.find_mut("ec2/subnets", &format!("subnet-{number}")).unwrap();
+            subnet["cidr_block"] = json!(format!("10.0.{number}.0/29"));
+        }
+        let error = stage.no("create_cluster", request(json!({})));
+        assert!(error.contains("do not have enough free IP addresses"), "{error}");
+    }
+
+    #[test]
+    fn a_second_cluster_of_the_name_and_an_unknown_one() {
+        let mut stage = Stage::with_cluster(json!({}));
+        let error = stage.no("create_cluster", request(json!({ "version": "1.35" })));
+        assert_eq!(error, "ResourceInUseException: Cluster already exists with name: prod");
+        let error = stage.no("describe_cluster", json!({ "name": "x" }));
+        assert_eq!(error, "ResourceNotFoundException: No cluster found for name: x.");
+    }
+
+    #[test]
+    fn one_kind_of_update_at_a_time_and_no_idle_one() {
+        let mut stage = Stage::with_cluster(json!({}));
+        let both = json!({
+            "name": "prod", "deletion_protection": true, "upgrade_policy": { "support_type": "STANDARD" },
+        });
+        let error = stage.no("update_cluster_config", both);
+        assert_eq!(error, "InvalidParameterException: Only one type of update can be allowed.");
+        let same = json!({ "name": "prod", "resources_vpc_config": { "endpoint_private_access": true } });
+        let error = stage.no("update_cluster_config", same);
+        assert!(error.contains("Cluster is already at the desired configuration"), "{error}");
+        let wanted = json!({ "name": "prod", "resources_vpc_config": { "endpoint_public_access": false } });
+        let update = stage.ok("update_cluster_config", wanted)["update"].clone();
+        assert_eq!((&update["status"], &update["type"]), (&json!("InProgress"), &json!("EndpointAccessUpdate")));
+        assert_eq!(stage.cluster()["status"], "UPDATING");
+        assert_eq!(stage.cluster()["resources_vpc_config"]["endpoint_public_access"], true);
+        let error = stage.no("update_cluster_config", json!({ "name": "prod", "deletion_protection": true }));
+        let says = "ResourceInUseException: Cannot UpdateClusterConfig because cluster prod currently has an update in \
+                    progress";
+        assert_eq!(error, says);
+        stage.pass(150);
+        let told = stage.ok("describe_update", json!({ "name": "prod", "update_id": update["id"] }));
+        assert_eq!(told["update"]["status"], "Successful");
+        assert_eq!(stage.cluster()["resources_vpc_config"]["endpoint_public_access"], false);
+        assert_eq!(stage.cluster()["status"], "ACTIVE");
+    }
+
+    #[test]
+    fn authentication_climbs_one_step_at_a_time() {
+        let mut stage = Stage::with_cluster(json!({ "access_config": { "authentication_mode": "CONFIG_MAP" } }));
+        let to = |mode: &str| json!({ "name": "prod", "access_config": { "authentication_mode": mode } });
+        let error = stage.no("update_cluster_config", to("API"));
+        assert_eq!(error, "InvalidParameterException: Unsupported authentication mode update from CONFIG_MAP to API");
+        stage.ok("update_cluster_config", to("API_AND_CONFIG_MAP"));
+        stage.pass(150);
+        let error = stage.no("update_cluster_config", to("CONFIG_MAP"));
+        assert!(error.contains("from API_AND_CONFIG_MAP to CONFIG_MAP"), "{error}");
+        let entries = stage.ok("list_access_entries", json!({ "cluster_name": "prod" }));
+        assert_eq!(entries["access_entries"], json!([PLATFORM]), "the creator gets an entry");
+    }
+
+    #[test]
+    fn deletion_protection_holds_until_it_is_taken_away() {
+        let mut stage = Stage::with_cluster(json!({ "deletion_protection": true }));
+        let error = stage.no("delete_cluster", json!({ "name": "prod" }));
+        assert!(error.starts_with("InvalidRequestException") && error.contains("deletion protection"), "{error}");
+        stage.ok("update_cluster_config", json!({ "name": "prod", "deletion_protection": false }));
+        stage.pass(150);
+        assert_eq!(stage.ok("delete_cluster", json!({ "name": "prod" }))["cluster"]["status"], "DELETING");
+        stage.pass(150);
+        assert!(stage.no("describe_cluster", json!({ "name": "prod" })).starts_with("ResourceNotFoundException"));
+        assert!(stage.world.store("prod").is_none());
+        assert!(stage.world.table("eks/access_entries").is_empty());
+    }
+
+    #[test]
+    fn node_groups_keep_a_cluster() {
+        let mut stage = Stage::with_cluster(json!({}));
+        stage.world.put("eks/nodegroups", "prod/a", json!({ "cluster_name": "prod", "nodegroup_name": "a" }));
+        let error = stage.no("delete_cluster", json!({ "name": "prod" }));
+        assert_eq!(error, "ResourceInUseException: Cluster has nodegroups attached");
+    }
+
+    #[test]
+    fn versions_go_up_one_by_one_and_back_within_a_week() {
+        let mut stage = Stage::with_cluster(json!({ "version": "1.34" }));
+        let to = |version: &str| json!({ "name": "prod", "version": version });
+        let error = stage.no("update_cluster_version", to("1.36"));
+        assert!(error.contains("Unsupported Kubernetes minor version update from 1.34 to 1.36"), "{error}");
+        stage.ok("update_cluster_version", to("1.35"));
+        assert_eq!(stage.cluster()["version"], "1.34");
+        stage.pass(540);
+        assert_eq!(stage.cluster()["version"], "1.35");
+        let update = stage.ok("update_cluster_version", to("1.34"));
+        assert_eq!(update["update"]["type"], "VersionRollback");
+        stage.pass(540);
+        let error = stage.no("update_cluster_version", to("1.33"));
+        assert!(error.contains("Unsupported Kubernetes minor version update"), "a rollback is no upgrade: {error}");
+    }
+
+    #[test]
+    fn kubelets_may_lag_three_versions() {
+        let mut stage = Stage::with_cluster(json!({ "version": "1.35" }));
+        let node = |version: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" },
+                "status": { "nodeInfo": { "kubeletVersion": version } },
+            })
+        };
+        crate::twin::kube::create(&mut stage.world, "prod", "nodes", node("v1.32.3-eks-1"));
+        let error = stage.no("update_cluster_version", json!({ "name": "prod", "version": "1.36" }));
+        assert!(error.starts_with("InvalidRequestException"), "{error}");
+        stage.world.store_mut("prod").unwrap().update("nodes", node("v1.33.3-eks-1")).unwrap();
+        stage.ok("update_cluster_version", json!({ "name": "prod", "version": "1.36" }));
+    }
+
+    #[test]
+    fn tags_of_a_cluster_come_and_go() {
+        let mut stage = Stage::with_cluster(json!({ "tags": { "a": "1" } }));
+        let arn = text(&stage.cluster(), "arn").to_owned();
+        stage.ok("tag_resource", json!({ "resource_arn": arn, "tags": { "b": "2" } }));
+        stage.ok("untag_resource", json!({ "resource_arn": arn, "tag_keys": ["a"] }));
+        assert_eq!(stage.ok("list_tags_for_resource", json!({ "resource_arn": arn }))["tags"], json!({ "b": "2" }));
+        assert_eq!(stage.cluster()["tags"], json!({ "b": "2" }));
+        assert!(stage.no("list_tags_for_resource", json!({ "resource_arn": CLUSTER_ROLE })).starts_with("NotFound"));
+    }
+
+    #[test]
+    fn log_types_are_shown_on_and_off() {
+        let on = json!({ "cluster_logging": [{ "types": ["api", "audit"], "enabled": true }] });
+        let mut stage = Stage::with_cluster(json!({ "logging": on }));
+        assert_eq!(stage.cluster()["logging"]["cluster_logging"][0]["types"], json!(["api", "audit"]));
+        let off = json!({ "cluster_logging": [{ "types": ["audit"], "enabled": false }] });
+        stage.ok("update_cluster_config", json!({ "name": "prod", "logging": off }));
+        stage.pass(150);
+        assert_eq!(stage.cluster()["logging"]["cluster_logging"][0]["types"], json!(["api"]));
+        let error = stage.no("update_cluster_config", json!({ "name": "prod", "logging": off }));
+        assert_eq!(error, "InvalidParameterException: No changes needed for the logging config provided");
+    }
+
+    #[test]
+    fn versions_are_told_newest_first() {
+        let mut stage = Stage::new();
+        let told = stage.ok("describe_cluster_versions", json!({}));
+        let first = &told["cluster_versions"][0];
+        assert_eq!((&first["cluster_version"], &first["version_status"]), (&json!("1.36"), &json!("STANDARD_SUPPORT")));
+        let told = stage.ok("describe_cluster_versions", json!({ "version_status": "EXTENDED_SUPPORT" }));
+        assert_eq!(told["cluster_versions"].as_array().unwrap().len(), 3);
+    }
+}

@@ -10,6 +10,8 @@ pub mod nodegroup;
 pub mod pod_identity;
 pub mod roll;
 pub mod settings;
+#[cfg(test)]
+mod stage;
 pub mod tags;
 pub mod template;
 pub mod update;

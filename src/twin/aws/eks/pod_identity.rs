@@ -123,3 +123,29 @@ fn delete_pod_identity_association(world: &mut World, input: &Value) -> Answer {
     let key = key_of(world, input)?;
     Ok(json!({ "association": world.remove(TABLE, &key) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{NODE_ROLE, POD_ROLE, Stage};
+    use super::*;
+
+    #[test]
+    fn one_association_for_a_service_account() {
+        let mut stage = Stage::with_cluster(json!({}));
+        let input = |role: &str| json!({ "cluster_name": "prod", "namespace": "web", "service_account": "shop", "role_arn": role });
+        let made = stage.ok("create_pod_identity_association", input(POD_ROLE))["association"].clone();
+        assert!(text(&made, "association_id").starts_with("a-"));
+        let mut again = input(POD_ROLE);
+        again["disable_session_tags"] = json!(true);
+        let error = stage.no("create_pod_identity_association", again);
+        assert!(error.starts_with("ResourceInUseException: Association already exists: a-"), "{error}");
+        let mut other = input(NODE_ROLE);
+        other["service_account"] = json!("other");
+        assert!(stage.no("create_pod_identity_association", other).contains("could not be assumed"));
+        let listed = stage.ok("list_pod_identity_associations", json!({ "cluster_name": "prod", "namespace": "web" }));
+        assert_eq!(listed["associations"][0]["association_id"], made["association_id"]);
+        let id = json!({ "cluster_name": "prod", "association_id": made["association_id"] });
+        stage.ok("delete_pod_identity_association", id.clone());
+        assert!(stage.no("describe_pod_identity_association", id).starts_with("ResourceNotFoundException"));
+    }
+}
