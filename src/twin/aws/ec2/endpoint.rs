@@ -136,7 +136,7 @@ fn new_endpoint(world: &mut World, input: &Value, vpc_id: &str, service: &str) -
         "vpc_endpoint_type": input["vpc_endpoint_type"].as_str().unwrap_or("Gateway"),
         "vpc_id": vpc_id,
         "service_name": service,
-        "state": "available",
+        "state": "Available",
         "policy_document": input["policy_document"].as_str().unwrap_or(ANYTHING),
         "route_table_ids": [],
         "subnet_ids": [],
@@ -209,7 +209,7 @@ fn create_interfaces(world: &mut World, input: &Value, vpc_id: &str, service: &s
     };
     let mut endpoint = new_endpoint(world, input, vpc_id, service);
     let id = text(&endpoint, "vpc_endpoint_id").to_owned();
-    endpoint["state"] = json!("pending");
+    endpoint["state"] = json!("Pending");
     endpoint["groups"] = groups;
     endpoint["private_dns_enabled"] = json!(private_dns);
     endpoint["ip_address_type"] = json!("ipv4");
@@ -244,7 +244,7 @@ fn check_dns(world: &World, vpc_id: &str, service: &str) -> Result<(), Refusal> 
         one["vpc_id"] == vpc_id
             && one["service_name"] == service
             && one["private_dns_enabled"] == true
-            && one["state"] != "deleting"
+            && one["state"] != "Deleting"
     };
     if all.any(taken) {
         let message = format!(
@@ -422,7 +422,7 @@ fn delete_vpc_endpoints(world: &mut World, input: &Value) -> Answer {
         } else if !world.is_planned(TABLE, id, "deleted") {
             world.forget(TABLE, id);
             if let Some(endpoint) = world.find_mut(TABLE, id) {
-                endpoint["state"] = json!("deleting");
+                endpoint["state"] = json!("Deleting");
             }
             world.begin(TABLE, id, "deleted");
         }
@@ -443,7 +443,7 @@ fn arrives(world: &mut World, id: &str, to: &str) {
         return drop_endpoint(world, id);
     }
     if let Some(endpoint) = world.find_mut(TABLE, id) {
-        endpoint["state"] = json!(to);
+        endpoint["state"] = json!("Available");
     }
 }
 
