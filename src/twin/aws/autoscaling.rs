@@ -758,7 +758,7 @@ mod tests {
     }
 
     fn pass(world: &mut World, seconds: i64) {
-        world.advance(world.now + SignedDuration::from_secs(seconds));
+        world.advance(world.now + jiff::SignedDuration::from_secs(seconds));
     }
 
     fn shown(world: &mut World) -> Value {

@@ -129,6 +129,29 @@ pub(in crate::twin) mod wire {
             let mut world = World::new(7).unwrap();
             world.start_server("prod");
             let caller = world.caller.clone();
+            let creator = world.iam_arn("role/platform");
+            let cluster = json!({
+                "name": "prod", "status": "ACTIVE", "_creator": creator,
+                "access_config": { "authentication_mode": "CONFIG_MAP" },
+            });
+            world.put("eks/clusters", "prod", cluster);
+            // The server alone: nobody else writes.
+            for behaviour in [
+                "pods are scheduled",
+                "pods start",
+                "pods end",
+                "pods follow their nodes",
+                "pods of gone nodes go",
+                "nodes leave",
+                "nodes become ready",
+                "deployments roll",
+                "replica sets keep their count",
+                "daemon sets run on every node",
+                "garbage collection",
+                "namespaces end",
+            ] {
+                world.switch_off(behaviour);
+            }
             Wire { world, caller }
         }
 

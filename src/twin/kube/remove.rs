@@ -340,9 +340,6 @@ mod tests {
 
     /// A pod that runs on a node, without anybody who would end it.
     fn running(wire: &mut Wire, name: &str) {
-        for name in ["scheduler", "kubelet", "workloads", "garbage"] {
-            wire.world.switch_off(name);
-        }
         wire.post(PODS, pod(name));
         let store = wire.world.store_mut("prod").unwrap();
         store.change("pods", &format!("default/{name}"), |pod| {
@@ -401,7 +398,6 @@ mod tests {
     #[test]
     fn foreground_waits_for_what_is_owned() {
         let mut wire = Wire::new();
-        wire.world.switch_off("garbage");
         wire.config_map("a");
         let options = json!({ "propagationPolicy": "Foreground" });
         let (_, ending) = wire.ask(&format!("DELETE {MAPS}/a"), &[], Some(&options));
@@ -414,9 +410,6 @@ mod tests {
     #[test]
     fn a_namespace_ends_and_takes_nothing_new() {
         let mut wire = Wire::new();
-        for name in ["garbage", "namespaces"] {
-            wire.world.switch_off(name);
-        }
         let team = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } });
         wire.post("/api/v1/namespaces", team);
         let (_, ending) = wire.delete("/api/v1/namespaces/team");

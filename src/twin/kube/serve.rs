@@ -496,7 +496,6 @@ mod tests {
     #[test]
     fn a_pod_is_bound_once() {
         let mut wire = Wire::new();
-        wire.world.switch_off("scheduler");
         assert_eq!(wire.post("/api/v1/namespaces/default/pods", pod("a")).0, 201);
         let binding = |node: &str| json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": "a" }, "target": { "name": node } });
         let path = "/api/v1/namespaces/default/pods/a/binding";

@@ -100,7 +100,7 @@ mod tests {
         let found = get(&world, "deployments.apps");
         assert_eq!(
             (condition(found, "Available"), condition(found, "Progressing")),
-            ("MinimumReplicasUnavailable", "NewReplicaSetCreated")
+            ("MinimumReplicasUnavailable", "ReplicaSetUpdated")
         );
         pass(&mut world, 8);
         let found = get(&world, "deployments.apps");
@@ -125,7 +125,9 @@ mod tests {
         deploy(&mut world, 3);
         pass(&mut world, 8);
         for (image, revision) in [("web:2", "2"), ("web:1", "3")] {
-            change(&mut world, "deployments.apps", |one| one["spec"]["template"] = template(image));
+            change(&mut world, "deployments.apps", |one| {
+                one["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+            });
             for _ in 0..60 {
                 pass(&mut world, 1);
                 assert!(ready(&world) >= 3, "never fewer than wanted");

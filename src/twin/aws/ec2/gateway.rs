@@ -76,7 +76,7 @@ fn attach_internet_gateway(world: &mut World, input: &Value) -> Answer {
         return refuse("InvalidParameterValue", 400, message);
     }
     if let Some(gateway) = world.find_mut(IGW, id) {
-        gateway["attachments"] = json!([{ "state": "available", "vpc_id": vpc_id }]);
+        gateway["attachments"] = json!([{ "state": "attached", "vpc_id": vpc_id }]);
     }
     Ok(json!({}))
 }

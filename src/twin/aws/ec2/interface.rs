@@ -155,6 +155,13 @@ pub fn free_addresses(world: &World, subnet_id: &str) -> usize {
     usize::try_from(all.saturating_sub(taken)).unwrap_or(0)
 }
 
+/// Takes every free address of a subnet, for nobody that one could see.
+pub fn fill(world: &mut World, subnet_id: &str) {
+    if let Some((block, _)) = occupied(world, subnet_id) {
+        remember(world, subnet_id, &vec![(u32::from(block.network()), u32::from(block.broadcast()))]);
+    }
+}
+
 /// The name by which an address is known inside its VPC.
 pub fn private_dns_name(world: &World, address: Ipv4Addr) -> String {
     let host = address.to_string().replace('.', "-");
