@@ -373,6 +373,10 @@ impl Pool {
             tags,
         };
         let id = interface::create(world, &new).ok()?;
+        // aws-node marks what it attaches, so that nothing is left behind when the instance ends.
+        if let Some(made) = world.find_mut(INTERFACES, &id) {
+            made["attachment"]["delete_on_termination"] = json!(true);
+        }
         let held = Held::of(world.find(INTERFACES, &id)?);
         self.held.push(Held { index, ..held });
         Some(self.held.len() - 1)

@@ -492,8 +492,13 @@ mod tests {
     use super::super::stage::Stage;
     use super::*;
 
+    /// Without controllers: these tests say themselves how workloads fare.
     fn bare() -> Stage {
-        Stage::with_cluster(json!({ "bootstrap_self_managed_addons": false }))
+        let mut stage = Stage::with_cluster(json!({ "bootstrap_self_managed_addons": false }));
+        for behaviour in ["deployments roll", "replica sets keep their count", "daemon sets run on every node"] {
+            stage.world.switch_off(behaviour);
+        }
+        stage
     }
 
     fn named(name: &str, fields: Value) -> Value {
@@ -606,12 +611,11 @@ mod tests {
 
     #[test]
     fn updates_of_an_add_on_are_told_of_under_its_name() {
-        let mut stage = bare();
+        let mut stage = Stage::with_cluster(json!({ "bootstrap_self_managed_addons": false }));
         stage.ok("create_addon", named("kube-proxy", json!({})));
         let error = stage.no("update_addon", named("kube-proxy", json!({ "resolve_conflicts": "PRESERVE" })));
         assert!(error.contains("currently in CREATING state"), "{error}");
         stage.pass(10);
-        put_workload(&mut stage, "daemonsets.apps", "kube-proxy", 0, 0);
         stage.pass(20);
         let input = named("kube-proxy", json!({ "configuration_values": "{\"mode\":\"ipvs\"}" }));
         let update = stage.ok("update_addon", input)["update"].clone();
