@@ -128,6 +128,7 @@ const CAUSES: [(&str, &[&str]); 5] = [
             "insufficient capacity",
             "is shutting-down",
             "is terminated",
+            "could not be launched",
         ],
     ),
     ("image", &["AMI"]),
@@ -151,12 +152,18 @@ fn troubled(table: &str, to: &str) -> Twin {
 #[test]
 fn a_broken_world_fails_with_its_own_cause_and_none_of_the_others() {
     let none = new_world;
+    let world = none().world();
+    let images = world.table("ec2/images").iter();
+    let plain = images.filter(|(_, image)| {
+        image["name"].as_str().unwrap().starts_with("al2023-ami") && image["architecture"] == "x86_64"
+    });
+    let plain_image = format!("ami_id={}", plain.map(|(id, _)| id).next().unwrap());
     let own: [(&str, Twin, &[&str]); 6] = [
         ("route", troubled("trouble/routes", "cut"), &[]),
         ("addresses", troubled("trouble/subnets", "full"), &[]),
         ("instance", troubled("trouble/instances", "failing"), &[]),
         ("instance", troubled("trouble/capacity", "short"), &[]),
-        ("image", none(), &["ami_id=ami-0aaaaaaaaaaaaaaaa"]),
+        ("image", none(), &[&plain_image]),
         ("role", none(), &["auth=aws-auth"]),
     ];
     for workers in ["self-managed", "managed"] {
@@ -186,7 +193,7 @@ fn a_broken_world_fails_with_its_own_cause_and_none_of_the_others() {
 fn map_no_role(project: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("stdlib/auth.rhai")).unwrap();
-    let head = "fn ensure_node_role(cluster, role_arn, way) {";
+    let head = "fn ensure_node_role(cluster_name, role_arn, way) {";
     assert!(text.contains(head), "stdlib/auth.rhai has no `ensure_node_role` to break");
     std::fs::create_dir_all(project.join("stdlib")).unwrap();
     let broken = text.replace(head, &format!("{head} return #{{ changed: false }};"));
@@ -297,4 +304,93 @@ fn a_rehearsal_takes_no_longer_than_its_critical_path() {
     let took = Duration::from_secs(seen.seconds as u64);
     println!("{took:?} of virtual time, critical path {length:?}: {path:#?}");
     assert!(took.as_secs_f64() <= length.as_secs_f64() * 1.05, "{took:?} {length:?} {path:#?}");
+}
+
+// The twin itself: each of its behaviours matters to a story that a runbook tells.
+
+/// What a story shows: nodes that are Ready, or the causes that its error names.
+fn story(behaviour: &str, trouble: Option<(&str, &str)>, sets: &[&str]) -> String {
+    let twin = new_world();
+    twin.change(|world| {
+        world.switch_off(behaviour);
+        if let Some((table, to)) = trouble {
+            world.begin_after(Duration::from_secs(300), table, "*", to);
+        }
+    });
+    let seen = prod(&twin, sets);
+    match &seen.result {
+        Ok(value) => format!("{} nodes", value["proof"]["nodes_ready"]),
+        Err(_) => format!("fails: {}", causes_named(&seen).join(", ")),
+    }
+}
+
+#[test]
+fn a_behaviour_that_is_switched_off_is_missed() {
+    let self_managed = ["workers=self-managed"];
+    let own = ["workers=self-managed", "auth=aws-auth", "addons=self"];
+    let stories: [(&str, Option<(&str, &str)>, &[&str]); 7] = [
+        ("nodes join", None, &self_managed),
+        ("nodes become ready", None, &self_managed),
+        ("daemon sets run on every node", None, &own),
+        ("pods start", None, &own),
+        ("pods are scheduled", None, &own),
+        ("route gates join", Some(("trouble/routes", "cut")), &self_managed),
+        ("autoscaling", None, &self_managed),
+    ];
+    let mut table = Vec::new();
+    for (behaviour, trouble, sets) in stories {
+        let (with, without) = (story("", trouble, sets), story(behaviour, trouble, sets));
+        table.push(format!("{behaviour:32} {with:24} switched off: {without}"));
+        assert_ne!(with, without, "nobody misses `{behaviour}`");
+    }
+    println!("{}", table.join("\n"));
+}
+
+/// What is left behind, or shown, when one behaviour of the twin is missing.
+#[test]
+fn a_network_that_forgets_its_dependencies_is_missed() {
+    let script = r#"
+        let vpc = ec2::create_vpc(#{ cidr_block: "10.0.0.0/16" }).vpc.vpc_id;
+        ec2::create_subnet(#{ vpc_id: vpc, cidr_block: "10.0.0.0/24", availability_zone: "us-west-2a" });
+        let answer = "deleted";
+        try { ec2::delete_vpc(vpc); } catch (e) { answer = e.code; }
+        answer"#;
+    let told = |behaviour: &str| {
+        let twin = new_world();
+        twin.change(|world| world.switch_off(behaviour));
+        Stage::rehearse(&twin).run(script).value().clone()
+    };
+    assert_eq!(told(""), "DependencyViolation");
+    assert_eq!(told("vpc in use"), "deleted");
+}
+
+#[test]
+fn aws_node_that_takes_no_addresses_is_missed() {
+    let held = |behaviour: &str| {
+        let twin = new_world();
+        twin.change(|world| world.switch_off(behaviour));
+        let seen = prod(&twin, &["workers=self-managed", "addons=self", "timeout=5m"]);
+        let interfaces = twin.world().table("ec2/network_interfaces").clone();
+        let addresses = interfaces.values().map(|one| one["private_ip_addresses"].as_array().map_or(0, Vec::len));
+        (seen.result.is_ok(), addresses.sum::<usize>())
+    };
+    let (with, without) = (held(""), held("aws-node takes addresses"));
+    assert!(with.1 > without.1, "{with:?} {without:?}");
+}
+
+#[test]
+fn owners_that_are_gone_leave_pods_when_nobody_collects_them() {
+    let pods = |behaviour: &str| {
+        let twin = new_world();
+        prod(&twin, &["addons=self"]).value();
+        twin.change(|world| world.switch_off(behaviour));
+        let script = r#"
+            let k = kube::cluster("prod");
+            k.delete("deployments", "coredns", #{ namespace: "kube-system" });
+            clock::sleep("2m");
+            k.list("pods", #{ namespace: "kube-system", labels: #{ "k8s-app": "kube-dns" } }).len()"#;
+        Stage::rehearse(&twin).run(script).value().clone()
+    };
+    assert_eq!(pods(""), 0);
+    assert_ne!(pods("garbage collection"), 0);
 }

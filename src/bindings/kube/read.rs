@@ -19,7 +19,7 @@ Raises `not_found` when it does not exist; use `kube::find` to get `()` instead.
 definitions are named alike. Values of a Secret are secrets: they print `***`, `.reveal()` shows one.
 
 ```rhai
-kube::get("nodes", "ip-10-0-1-5.ec2.internal").kind                    //=> "Node"
+kube::get("nodes", "n1").kind                                          //=> "Node"
 kube::get("cm", "aws-auth", #{ namespace: "kube-system" }).data.mapRoles.len() > 0  //=> true
 kube::get("pods", "absent")                                            //=> error: not_found
 ```
@@ -167,7 +167,7 @@ Returns what a container of a pod wrote so far.
 A pod of several containers needs `container`; `previous` reads the one that ended before the current one began.
 
 ```rhai
-kube::logs("web-0", #{ namespace: "team", tail: 20 }).contains("ready")  //=> true
+kube::logs("web-0", #{ namespace: "team", tail: 20 }).len() > 0  //=> true
 kube::logs("absent")                                                     //=> error: not_found
 ```
 "#,

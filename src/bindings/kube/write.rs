@@ -21,7 +21,7 @@ Raises `conflict` when it exists; `kube::apply` converges instead. `metadata.gen
 Unknown fields are refused, as everywhere in `kube::`.
 
 ```rhai
-kube::create(#{ apiVersion: "v1", kind: "Namespace", metadata: #{ name: "team" } }).kind  //=> "Namespace"
+kube::create(#{ apiVersion: "v1", kind: "Namespace", metadata: #{ name: "blue" } }).kind  //=> "Namespace"
 kube::create(#{ kind: "Namespace" })                                                       //=> error: invalid
 ```
 "#,
@@ -113,7 +113,7 @@ Counts as changed when the object's `resourceVersion` moved.
 ```rhai
 kube::patch("nodes", "n1", #{ spec: #{ unschedulable: true } }).spec.unschedulable            //=> true
 kube::patch("nodes", "n1", #{ metadata: #{ labels: #{ old: () } } }).kind                     //=> "Node"
-kube::patch("nodes", "n1", [#{ op: "remove", path: "/spec/taints" }], #{ type: "json" }).kind //=> "Node"
+kube::patch("nodes", "n1", [#{ op: "remove", path: "/metadata/labels" }], #{ type: "json" }).kind //=> "Node"
 kube::patch("nodes", "n1", [])                                                                //=> error: invalid
 ```
 "#,

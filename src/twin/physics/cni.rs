@@ -444,7 +444,7 @@ impl Pool {
         }
         let (free, total) = (self.free(), self.total());
         let is_spare = |held: &Held| {
-            let (others_free, others) = (free - held.total(), total - held.total());
+            let (others_free, others) = (free.saturating_sub(held.total()), total - held.total());
             held.index > 0
                 && held.used(&self.node.given) == 0
                 && others_free >= knobs.warm_ip
