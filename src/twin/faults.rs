@@ -197,6 +197,7 @@ impl Faults {
 }
 
 /// Answers an AWS call with what goes wrong with it.
+#[expect(clippy::result_large_err, reason = "the error of the seam; made once a failed call")]
 pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
     let name = operation.to_string();
     world.created.clear();
@@ -245,6 +246,7 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
 }
 
 /// The call, with what reads do not see yet out of their sight.
+#[expect(clippy::result_large_err, reason = "the error of the seam; made once a failed call")]
 fn seeing(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
     let now = world.now;
     world.faults.invisible.retain(|(_, _, until)| *until > now);

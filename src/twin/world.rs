@@ -141,11 +141,6 @@ impl World {
         Ok(world)
     }
 
-    /// The world that documented examples run on.
-    pub fn docs() -> Result<World> {
-        World::parse(include_str!("worlds/docs.yaml"))
-    }
-
     /// Reads a world file.
     pub fn parse(text: &str) -> Result<World> {
         let mut world: World =

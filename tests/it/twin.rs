@@ -308,6 +308,9 @@ fn a_rehearsal_takes_no_longer_than_its_critical_path() {
 
 // The twin itself: each of its behaviours matters to a story that a runbook tells.
 
+/// The behaviour that is switched off, what goes wrong besides, and inputs.
+type Story<'a> = (&'a str, Option<(&'a str, &'a str)>, &'a [&'a str]);
+
 /// What a story shows: nodes that are Ready, or the causes that its error names.
 fn story(behaviour: &str, trouble: Option<(&str, &str)>, sets: &[&str]) -> String {
     let twin = new_world();
@@ -328,7 +331,7 @@ fn story(behaviour: &str, trouble: Option<(&str, &str)>, sets: &[&str]) -> Strin
 fn a_behaviour_that_is_switched_off_is_missed() {
     let self_managed = ["workers=self-managed"];
     let own = ["workers=self-managed", "auth=aws-auth", "addons=self"];
-    let stories: [(&str, Option<(&str, &str)>, &[&str]); 7] = [
+    let stories: [Story<'_>; 7] = [
         ("nodes join", None, &self_managed),
         ("nodes become ready", None, &self_managed),
         ("daemon sets run on every node", None, &own),

@@ -216,7 +216,10 @@ impl Fields {
                 Value::String(text) => text == value,
                 Value::Null if field == "spec.unschedulable" || field == "spec.hostNetwork" => value == "false",
                 Value::Null => value.is_empty(),
-                other => other.to_string() == *value,
+                other => {
+                    let shown = other.to_string();
+                    shown == *value
+                }
             };
             is_it == *wanted
         })
