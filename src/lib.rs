@@ -20,10 +20,10 @@
 //! 0 error       kinds, exit codes, the one error
 //! ```
 //!
-//! Invariants: `rhai::` appears only in `value`, `engine`, `repl` and `cli`; only `cli` and tests name `cloud::live` and `twin`;
-//!
-//! only `ui` prints; only `engine/call.rs` runs a binding; every `select!` is `biased`. anyhow is for build scripts and
-//! tests; everything else uses `error::Error`. `tests/it/tidy.rs` checks all of this from the table above.
+//! Invariants: `rhai::` appears only in `value`, `engine`, `repl` and `cli`; only `cli` and tests name `cloud::live` and
+//! `twin`; only `ui` prints; only `engine/call.rs` runs a binding; every `select!` is `biased`; the twin has no wall
+//! clock and no unordered map. anyhow is for build scripts and tests; everything else uses `error::Error`.
+//! `tests/it/tidy.rs` checks all of this from the table above.
 
 pub mod bindings;
 pub mod catalog;

@@ -32,6 +32,11 @@ fn teardown(twin: &Twin) -> Seen {
     Stage::rehearse(twin).run_file("runbooks/teardown.rhai")
 }
 
+/// A number of the environment: the whole of what takes minutes is run where there are minutes.
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
 fn changes(seen: &Seen) -> Vec<String> {
     let changed = seen.events.iter().filter_map(|event| match event {
         Event::Outcome { binding, changed: true, .. } => Some(binding.clone()),
@@ -236,8 +241,8 @@ fn footprint(seed: u64, threads: usize) -> String {
 #[test]
 fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     let first = footprint(7, 1);
-    for round in 0..50 {
-        let other = footprint(7, [1, 2, 8][round % 3]);
+    for round in 0..number("EKSKIT_REHEARSALS", 9) {
+        let other = footprint(7, [1, 2, 8][(round % 3) as usize]);
         if first != other {
             let line = first.lines().zip(other.lines()).find(|(one, other)| one != other);
             panic!("round {round} differs: {line:?}");
@@ -250,7 +255,7 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
 
 /// How many seeds: `EKSKIT_FAULT_SEEDS=2000` for all of them.
 fn seeds() -> u64 {
-    std::env::var("EKSKIT_FAULT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(12)
+    number("EKSKIT_FAULT_SEEDS", 12)
 }
 
 /// How many things of each table there are: what counts is that nothing is twice there.
@@ -396,4 +401,31 @@ fn owners_that_are_gone_leave_pods_when_nobody_collects_them() {
     };
     assert_eq!(pods(""), 0);
     assert_ne!(pods("garbage collection"), 0);
+}
+
+/// Prints how fast the twin is: `cargo test --release --workspace --test it -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "it measures, in a release build"]
+fn speed_of_the_twin() {
+    let twin = new_world();
+    prod(&twin, &[]).value();
+    let calls = 20_000;
+    let time = |script: &str| {
+        let begun = std::time::Instant::now();
+        Stage::rehearse(&twin).run(script).value();
+        begun.elapsed()
+    };
+    let empty = time(&format!("for i in 0..{calls} {{ }} 1"));
+    for call in ["eks::describe_cluster(\"prod\")", "eks::list_clusters()", "ec2::describe_vpcs()"] {
+        let took = time(&format!("for i in 0..{calls} {{ {call}; }} 1")) - empty;
+        println!("{call}: {:.1} µs a call", took.as_secs_f64() * 1e6 / f64::from(calls));
+    }
+    let worlds = 1000;
+    let begun = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| (0..worlds / 2).for_each(|_| drop(prod(&new_world(), &[]).value().clone())));
+        }
+    });
+    println!("{worlds} worlds with a cluster each, on 2 threads: {:.1} s", begun.elapsed().as_secs_f64());
 }

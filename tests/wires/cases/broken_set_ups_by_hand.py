@@ -29,11 +29,8 @@ def run(world) -> None:
     world.trouble.fail_instances()
     restart(hands, world)
     verdict_becomes(world, "instance failed")
-    group = hands.aws("autoscaling", "describe-auto-scaling-groups")["AutoScalingGroups"][0]
-    assert [member["HealthStatus"] for member in group["Instances"]] == ["Unhealthy"]
-    statuses = hands.aws("ec2", "describe-instance-status")["InstanceStatuses"]
-    failed = [s["InstanceId"] for s in statuses if s["InstanceStatus"]["Status"] == "impaired"]
-    assert failed == [group["Instances"][0]["InstanceId"]], statuses
+    # The verdict may still be about the instance that is being replaced: its successor fails in a moment.
+    wait_for("the failed instance shows in its group and its status checks", lambda: shows_failure(hands))
 
     world.trouble.clear()
     world.trouble.cut_routes()
@@ -58,6 +55,15 @@ def run(world) -> None:
     group = lambda: hands.aws("eks", "describe-nodegroup", *named)["nodegroup"]
     wait_for("the node group failed", lambda: group()["status"] == "CREATE_FAILED")
     assert [issue["code"] for issue in group()["health"]["issues"]] == ["InsufficientFreeAddresses"]
+
+
+def shows_failure(hands) -> bool:
+    """Whether the one instance of the group is unhealthy there, and the one that fails its status checks."""
+    group = hands.aws("autoscaling", "describe-auto-scaling-groups")["AutoScalingGroups"][0]
+    unhealthy = [member["InstanceId"] for member in group["Instances"] if member["HealthStatus"] == "Unhealthy"]
+    statuses = hands.aws("ec2", "describe-instance-status")["InstanceStatuses"]
+    failed = [s["InstanceId"] for s in statuses if s["InstanceStatus"]["Status"] == "impaired"]
+    return len(unhealthy) == 1 and failed == unhealthy
 
 
 def verdict_becomes(world, wanted: str) -> None:

@@ -47,7 +47,7 @@ def main(names: list[str]) -> int:
 
 def passes(name: str) -> bool:
     """Whether the case passes. It is told again, said aloud, when the harness broke down: moto does over a race now and
-    then, and that is not what is tested."""
+    then, and that is not what is tested. Nor is it in the cases of the harness itself, in which the product has no part."""
     for again in ("again  ", "FAILED "):
         try:
             perform(name)
@@ -56,7 +56,9 @@ def passes(name: str) -> bool:
             print(f"{again} {name}: the harness itself had trouble:\n{trouble}")
         except Exception:
             traceback.print_exc(file=sys.stdout)
-            return False
+            if name not in HARNESS_CASES:
+                return False
+            print(f"{again} {name}")
     return False
 
 

@@ -128,6 +128,14 @@ fn create_vpc_endpoint(world: &mut World, input: &Value) -> Answer {
     Ok(json!({ "vpc_endpoint": world.find(TABLE, &id), "client_token": input["client_token"] }))
 }
 
+/// The model writes states with a capital letter, filters without.
+fn show(endpoint: &mut Value, state: &str) {
+    let mut letters = state.chars();
+    let capital = letters.next().map(|letter| letter.to_ascii_uppercase());
+    endpoint["state"] = json!(capital.into_iter().chain(letters).collect::<String>());
+    endpoint["_state"] = json!(state);
+}
+
 /// What both types have in common.
 fn new_endpoint(world: &mut World, input: &Value, vpc_id: &str, service: &str) -> Value {
     let id = world.id("vpce");
@@ -137,6 +145,7 @@ fn new_endpoint(world: &mut World, input: &Value, vpc_id: &str, service: &str) -
         "vpc_id": vpc_id,
         "service_name": service,
         "state": "Available",
+        "_state": "available",
         "policy_document": input["policy_document"].as_str().unwrap_or(ANYTHING),
         "route_table_ids": [],
         "subnet_ids": [],
@@ -209,7 +218,7 @@ fn create_interfaces(world: &mut World, input: &Value, vpc_id: &str, service: &s
     };
     let mut endpoint = new_endpoint(world, input, vpc_id, service);
     let id = text(&endpoint, "vpc_endpoint_id").to_owned();
-    endpoint["state"] = json!("Pending");
+    show(&mut endpoint, "pending");
     endpoint["groups"] = groups;
     endpoint["private_dns_enabled"] = json!(private_dns);
     endpoint["ip_address_type"] = json!("ipv4");
@@ -308,7 +317,7 @@ fn push(list: &mut Value, item: &str) {
 }
 
 fn describe_vpc_endpoints(world: &mut World, input: &Value) -> Answer {
-    let names: Names = &[("vpc-endpoint-state", "state"), ("vpc-endpoint-type", "vpc_endpoint_type")];
+    let names: Names = &[("vpc-endpoint-state", "_state"), ("vpc-endpoint-type", "vpc_endpoint_type")];
     let plain = &["ip-address-type", "service-name", "vpc-endpoint-id", "vpc-id"];
     listing::answer(world, (TABLE, "vpc_endpoint_ids", "vpc_endpoints"), input, names, plain)
 }
@@ -422,7 +431,7 @@ fn delete_vpc_endpoints(world: &mut World, input: &Value) -> Answer {
         } else if !world.is_planned(TABLE, id, "deleted") {
             world.forget(TABLE, id);
             if let Some(endpoint) = world.find_mut(TABLE, id) {
-                endpoint["state"] = json!("Deleting");
+                show(endpoint, "deleting");
             }
             world.begin(TABLE, id, "deleted");
         }
@@ -443,7 +452,7 @@ fn arrives(world: &mut World, id: &str, to: &str) {
         return drop_endpoint(world, id);
     }
     if let Some(endpoint) = world.find_mut(TABLE, id) {
-        endpoint["state"] = json!("Available");
+        show(endpoint, "available");
     }
 }
 
