@@ -137,7 +137,8 @@ pub async fn send(
         };
         let region = cloud.aws.region(target).await.ok();
         let mut failure = error::from_call(operation, region.as_deref(), failure);
-        let doubtful = failure.facts().maybe_applied;
+        // A read leaves nothing behind that one could be in doubt about.
+        let doubtful = failure.facts().maybe_applied && operation.effect == Effect::Mutate;
         in_doubt |= doubtful;
         if doubtful && !resend {
             match lookup::applied(cloud, target, operation, input, watch).await {

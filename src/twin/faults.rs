@@ -15,8 +15,9 @@ use sha2::{Digest, Sha256};
 use super::Arrival;
 use super::aws::filter::like;
 use super::aws::{self, ec2};
+use super::kube;
 use super::world::World;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -151,7 +152,20 @@ const SLOWNESS: u32 = 3;
 impl Faults {
     /// Reads a faults file.
     pub fn parse(text: &str) -> Result<Faults> {
-        serde_yaml::from_str(text).map_err(|error| Error::invalid(format!("no faults file: {error}")))
+        let faults: Faults =
+            serde_yaml::from_str(text).map_err(|error| Error::invalid(format!("no faults file: {error}")))?;
+        if faults.percent > 100 {
+            return Err(Error::invalid(format!("`percent` is at most 100, found {}", faults.percent)));
+        }
+        for rule in &faults.rules {
+            let names = || aws::simulated().chain(kube::faults::CALLS.iter().copied());
+            if !names().any(|name| like(&rule.operation, name)) {
+                // A rule that can never strike would make a rehearsal look better than it is.
+                return Err(Error::invalid(format!("no call of a rehearsal fits the rule for `{}`", rule.operation))
+                    .maybe_hint(did_you_mean(&rule.operation, names())));
+            }
+        }
+        Ok(faults)
     }
 
     /// Of a hundred calls so many go wrong, as this seed has it.
@@ -364,7 +378,13 @@ mod tests {
 
     #[test]
     fn an_unknown_word_in_a_faults_file_is_an_error() {
-        let error = Faults::parse("rules: [{ operation: x, fault: meteor }]").unwrap_err();
-        assert!(error.to_string().contains("meteor"), "{error}");
+        for (text, says) in [
+            ("rules: [{ operation: x, fault: meteor }]", "meteor"),
+            ("rules: [{ operation: 'eks::create_cluter', fault: timeout }]", "no call of a rehearsal fits"),
+            ("percent: 101", "at most 100"),
+        ] {
+            let error = Faults::parse(text).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
     }
 }

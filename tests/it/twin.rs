@@ -267,10 +267,20 @@ fn census(world: &World) -> BTreeMap<String, usize> {
     all
 }
 
+/// Kinds of faults that could have met a mutating call of AWS and never did.
+fn missed(calls: &[String], delivered: &BTreeMap<(String, Fault), u64>) -> Vec<(String, Fault)> {
+    let mut missed = Vec::new();
+    for call in calls.iter().filter(|call| !call.starts_with("kube::")) {
+        let kinds = Fault::ALL.into_iter().filter(|fault| fault.meets(call, aws_dynamic::Effect::Mutate));
+        missed.extend(kinds.map(|fault| (call.clone(), fault)).filter(|what| !delivered.contains_key(what)));
+    }
+    missed
+}
+
 #[test]
 fn faults_end_in_convergence_or_an_error_and_a_second_run_converges() {
     let clean = new_world();
-    prod(&clean, &[]).value();
+    let clean_calls = changes(&prod(&clean, &[]));
     let wanted = census(&clean.world());
     let mut delivered: BTreeMap<(String, Fault), u64> = BTreeMap::new();
     let mut failed: BTreeMap<String, u64> = BTreeMap::new();
@@ -296,6 +306,10 @@ fn faults_end_in_convergence_or_an_error_and_a_second_run_converges() {
         println!("{operation:50} {fault:?} {times}");
     }
     assert!(delivered.len() > 50, "{}", delivered.len());
+    if seeds() >= 2000 {
+        let missed = missed(&clean_calls, &delivered);
+        assert!(missed.is_empty(), "{missed:?}");
+    }
 }
 
 #[test]
@@ -428,4 +442,13 @@ fn speed_of_the_twin() {
         }
     });
     println!("{worlds} worlds with a cluster each, on 2 threads: {:.1} s", begun.elapsed().as_secs_f64());
+}
+
+#[test]
+fn what_can_be_seen_to_be_wrong_is_refused_before_anything_is_made() {
+    for set in ["name=bad/name", "name=", "api_from=[\"203.0.113.7\"]", "nodes_min=9", "instance_type=m99.huge"] {
+        let seen = prod(&new_world(), &[set]);
+        assert_eq!(seen.error().kind().name(), "invalid", "{set}: {}", seen.rendered());
+        assert_eq!(changes(&seen), Vec::<String>::new(), "{set}");
+    }
 }

@@ -34,6 +34,9 @@ pub fn answer(
     }
 }
 
+/// The names under which faults files know requests.
+pub const CALLS: &[&str] = &["kube::apply", "kube::create", "kube::delete", "kube::get", "kube::patch", "kube::update"];
+
 /// What faults files call a request.
 fn call_of(parts: &Parts) -> (&'static str, Effect) {
     let type_of_body = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");

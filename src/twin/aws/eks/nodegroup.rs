@@ -219,8 +219,10 @@ fn scale_out(world: &mut World, key: &str) {
         "capacity_rebalance": true, "tags": group_tags(&group, &name),
     });
     let made = within(world, "autoscaling::create_auto_scaling_group", input);
-    group["_asg"] = json!(name);
-    group["resources"] = json!({ "auto_scaling_groups": [{ "name": name }] });
+    if made.is_ok() {
+        group["_asg"] = json!(name);
+        group["resources"] = json!({ "auto_scaling_groups": [{ "name": name }] });
+    }
     world.put(TABLE, key, group);
     match made {
         Ok(_) => world.begin(TABLE, key, "CREATE_FAILED"),
