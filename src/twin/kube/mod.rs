@@ -19,6 +19,7 @@ pub mod selector;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod table;
 pub mod typed;
 pub mod validate;
 pub mod write;

@@ -10,6 +10,7 @@ use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
 use super::write::{Unknown, Write};
+use super::table::{self, Sheet};
 use super::{Problem, discovery, patch, status};
 use crate::twin::physics::access::{self, Identity};
 use crate::twin::world::World;
@@ -46,6 +47,8 @@ struct Aim<'a> {
     served: &'a Served,
     place: &'a Place,
     verb: &'static str,
+    /// Where the answer is to be a table.
+    sheet: Option<Sheet>,
 }
 
 /// Answers a request; nothing is settled yet.
@@ -66,7 +69,8 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
     let Some((place, served)) = found else { return beside(world, cluster, store, ask) };
     let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
     let verb = verb_of(ask, &place, &served)?;
-    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb };
+    let sheet = table::sheet(store, world.now, &served, ask)?;
+    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
     aim.authorize(store)?;
     ask.acceptable()?;
     aim.serve(world, ask)
@@ -157,12 +161,13 @@ impl Aim<'_> {
         match self.verb {
             "get" => self.get(world, ask),
             "list" => {
-                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, self.place.namespace.as_deref())?))
+                let (sheet, namespace) = (self.sheet.as_ref(), self.place.namespace.as_deref());
+                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, sheet, namespace)?))
             }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
                 let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
-                Ok(Reply::json(201, list::one(ask, self.served, &created)?))
+                Ok(Reply::json(201, list::one(ask, self.served, self.sheet.as_ref(), &created)?))
             }
             "update" => self.update(world, ask),
             "patch" => self.patch(world, ask),
@@ -186,7 +191,7 @@ impl Aim<'_> {
     }
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        Ok(Reply::json(200, list::one(ask, self.served, self.object(world)?)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), self.object(world)?)?))
     }
 
     fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
@@ -216,7 +221,7 @@ impl Aim<'_> {
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
-        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
     fn patch(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -227,7 +232,7 @@ impl Aim<'_> {
                 return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
             }
             let patched = write.patch(world, self.name(), ask)?;
-            return Ok(Reply::json(200, list::one(ask, self.served, &patched)?));
+            return Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &patched)?));
         }
         let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
         if is_new {
@@ -240,7 +245,7 @@ impl Aim<'_> {
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
         let applied = write.apply(world, self.name(), ask.says("force"), ask.yaml()?)?;
-        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, &applied)?))
+        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, self.sheet.as_ref(), &applied)?))
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
@@ -294,7 +299,7 @@ impl Aim<'_> {
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let old = self.object(world)?.clone();
         let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object()?, false)?;
-        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
     /// `Scale` of an object: how many there should be.
