@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::{self, Served};
+use super::openapi;
 use super::request::Ask;
 use super::store::Store;
 use crate::twin::world::World;
@@ -26,11 +27,10 @@ pub fn answer(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Opt
         ["api", version] => resources(store, "", version),
         ["apis", group] => self::group(store, group),
         ["apis", group, version] => resources(store, group, version),
-        ["openapi", "v3"] => Some(json!({ "paths": {} })),
-        ["openapi", "v2"] => Some(json!({
-            "swagger": "2.0", "info": { "title": "Kubernetes", "version": version(world, cluster)["gitVersion"] },
-            "paths": {}, "definitions": {},
-        })),
+        ["openapi", "v3"] => Some(openapi::index(store)),
+        ["openapi", "v3", "api", version] => openapi::version(store, version),
+        ["openapi", "v3", "apis", group, version] => openapi::version(store, &format!("{group}/{version}")),
+        ["openapi", "v2"] => Some(openapi::v2(store, &version(world, cluster)["gitVersion"])),
         [] => Some(json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] })),
         _ => None,
     }
@@ -126,7 +126,7 @@ fn rows(served: &Served) -> Vec<Value> {
 }
 
 /// Group, version, kind and verbs of a subresource.
-fn part<'a>(served: &'a Served, subresource: &str) -> (&'a str, &'a str, &'a str, &'static [&'static str]) {
+pub fn part<'a>(served: &'a Served, subresource: &str) -> (&'a str, &'a str, &'a str, &'static [&'static str]) {
     match subresource {
         "scale" => ("autoscaling", "v1", "Scale", &["get", "patch", "update"]),
         "eviction" => ("policy", "v1", "Eviction", &["create"]),

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod fields;
 pub mod kinds;
 pub mod list;
+pub mod openapi;
 pub mod patch;
 pub mod path;
 pub mod remove;

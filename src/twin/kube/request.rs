@@ -111,7 +111,11 @@ impl<'a> Ask<'a> {
     fn accept_param(&self, key: &str) -> Option<&str> {
         let mut types = self.accept.split(',').map(|one| one.split(';'));
         let first = types.find(|one| one.clone().next().is_some_and(|media| is_json(media.trim())))?;
-        first.skip(1).filter_map(|part| part.trim().split_once('=')).find(|(name, _)| *name == key).map(|(_, value)| value)
+        first
+            .skip(1)
+            .filter_map(|part| part.trim().split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// Refuses a request for an answer of another type than JSON.

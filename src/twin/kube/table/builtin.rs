@@ -314,12 +314,8 @@ fn storage_class(seen: &Seen<'_>) -> Value {
 
 /// `RWO,ROX`.
 fn access(modes: &[Value]) -> String {
-    let short = [
-        ("ReadWriteOnce", "RWO"),
-        ("ReadOnlyMany", "ROX"),
-        ("ReadWriteMany", "RWX"),
-        ("ReadWriteOncePod", "RWOP"),
-    ];
+    let short =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
     let known = short.iter().filter(|(mode, _)| modes.iter().any(|one| one == mode));
     known.map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }
@@ -448,9 +444,8 @@ const DAEMON_SETS: &[Column] = &[
     SELECTOR,
 ];
 
-const READY: Column = text("Ready", |seen| {
-    json!(format!("{}/{}", seen.number("/status/readyReplicas"), seen.number("/spec/replicas")))
-});
+const READY: Column =
+    text("Ready", |seen| json!(format!("{}/{}", seen.number("/status/readyReplicas"), seen.number("/spec/replicas"))));
 
 const DEPLOYMENTS: &[Column] = &[
     NAME,
@@ -737,8 +732,7 @@ const CSI_NODES: &[Column] = &[NAME, number("Drivers", |seen| json!(seen.count("
 
 const STORAGE_CLASSES: &[Column] = &[
     naming("Name", |seen| {
-        let marks =
-            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+        let marks = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
         default_name(seen, &marks)
     }),
     text("Provisioner", |seen| seen.shown("/provisioner")),

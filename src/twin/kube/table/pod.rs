@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn containers_of_the_start_come_first() {
-        let waiting = json!([{ "name": "i", "restartCount": 0, "state": { "waiting": { "reason": "PodInitializing" } } }]);
+        let waiting =
+            json!([{ "name": "i", "restartCount": 0, "state": { "waiting": { "reason": "PodInitializing" } } }]);
         says(json!({ "phase": "Pending", "initContainerStatuses": waiting }), "0/2", "Init:0/1", "0");
         let failed = json!([{ "name": "i", "restartCount": 2, "state": { "terminated": { "exitCode": 3 } },
             "lastState": { "terminated": { "exitCode": 3, "finishedAt": "2026-01-01T00:55:00Z" } } }]);
