@@ -62,6 +62,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
         });
     };
     let Some(who) = access::identity(world, cluster, caller) else { return Err(status::unauthorized()) };
+    let who = authorize::acts_as(store, who, ask)?;
     let found = ask.place().and_then(|place| {
         let served = kinds::find(store, &place.group, &place.version, &place.plural)?;
         Some((place, served))
@@ -424,6 +425,7 @@ impl Aim<'_> {
             "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
                 authorize::review(self.store(world)?, self.who, asked)
             }
+            "selfsubjectrulesreviews" => authorize::rules(self.store(world)?, self.who, asked),
             other => return Err(status::not_simulated(other)),
         };
         Ok(Reply::value(201, &answer))
