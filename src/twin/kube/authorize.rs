@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::Problem;
 use super::kinds::Served;
-use super::request::Ask;
 use super::status::forbidden;
 use super::store::Store;
 use crate::twin::physics::access::Identity;
@@ -49,31 +48,6 @@ pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) ->
         who.username, wish.verb, wish.group
     );
     Err(forbidden(served, wish.name, &why))
-}
-
-/// Who acts: the caller, or whom the request names where the caller may act as those.
-pub fn acts_as(store: &Store, who: Identity, ask: &Ask<'_>) -> Result<Identity, Problem> {
-    let (user, groups) = ask.impersonated();
-    if user.is_empty() {
-        return Ok(who);
-    }
-    for (plural, name) in std::iter::once(("users", user)).chain(groups.iter().map(|group| ("groups", *group))) {
-        let wish = Wish { verb: "impersonate", group: "", plural, subresource: "", namespace: "", name };
-        if !allows(store, &who, &wish) {
-            let why = format!(
-                "User \"{}\" cannot impersonate resource \"{plural}\" in API group \"\" at the cluster scope",
-                who.username
-            );
-            return Err(Problem {
-                code: 403,
-                reason: "Forbidden",
-                message: format!("{plural} \"{name}\" is forbidden: {why}"),
-                details: json!({ "name": name, "kind": plural }),
-            });
-        }
-    }
-    let groups = groups.into_iter().map(str::to_owned).collect();
-    Ok(Identity { username: user.to_owned(), groups, policies: Vec::new() })
 }
 
 /// Whether this identity may do this.

@@ -20,8 +20,6 @@ pub struct Ask<'a> {
     accept: &'a str,
     content_type: &'a str,
     agent: &'a str,
-    user: &'a str,
-    groups: Vec<&'a str>,
     body: &'a [u8],
 }
 
@@ -59,8 +57,6 @@ impl<'a> Ask<'a> {
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             agent: header(USER_AGENT),
-            user: parts.headers.get("impersonate-user").and_then(|user| user.to_str().ok()).unwrap_or_default(),
-            groups: parts.headers.get_all("impersonate-group").iter().filter_map(|one| one.to_str().ok()).collect(),
             body,
         }
     }
@@ -142,11 +138,6 @@ impl<'a> Ask<'a> {
             },
             manager => manager.to_owned(),
         }
-    }
-
-    /// As whom the caller wants to act: user, empty for itself, and groups.
-    pub fn impersonated(&self) -> (&'a str, Vec<&'a str>) {
-        (self.user, self.groups.clone())
     }
 
     /// Whether nothing is to be stored.
