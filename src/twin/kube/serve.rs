@@ -84,7 +84,8 @@ fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
     }
-    Ok(discovery::answer(world, cluster, store, ask).map_or_else(nowhere, |answer| Reply::value(200, &answer)))
+    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere()) };
+    Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
 
 fn nowhere() -> Reply {

@@ -7,42 +7,44 @@ use serde_json::{Value, json};
 use super::seen::{Seen, as_text, joined, some};
 use super::{Cell, Column, age, pod, selector};
 
-const fn of(name: &'static str, of: &'static str, cell: fn(&Seen<'_>) -> Value) -> Column {
+/// What a cell of a column shows of an object.
+type Show = fn(&Seen<'_>) -> Value;
+
+const fn column(name: &'static str, of: &'static str, format: &'static str, priority: i64, cell: Show) -> Column {
     Column {
         name: Cow::Borrowed(name),
         of: Cow::Borrowed(of),
-        format: Cow::Borrowed(""),
-        priority: 0,
+        format: Cow::Borrowed(format),
+        priority,
         cell: Cell::Of(cell),
     }
 }
 
-const fn text(name: &'static str, cell: fn(&Seen<'_>) -> Value) -> Column {
-    of(name, "string", cell)
+const fn text(name: &'static str, cell: Show) -> Column {
+    column(name, "string", "", 0, cell)
 }
 
-const fn number(name: &'static str, cell: fn(&Seen<'_>) -> Value) -> Column {
-    of(name, "integer", cell)
+const fn number(name: &'static str, cell: Show) -> Column {
+    column(name, "integer", "", 0, cell)
 }
 
-const fn flag(name: &'static str, cell: fn(&Seen<'_>) -> Value) -> Column {
-    of(name, "boolean", cell)
+const fn flag(name: &'static str, cell: Show) -> Column {
+    column(name, "boolean", "", 0, cell)
 }
 
 /// Shown only when all is to be shown.
-const fn wide(name: &'static str, cell: fn(&Seen<'_>) -> Value) -> Column {
-    let Column { name, of, format, cell, .. } = of(name, "string", cell);
-    Column { name, of, format, priority: 1, cell }
+const fn wide(name: &'static str, cell: Show) -> Column {
+    column(name, "string", "", 1, cell)
 }
 
-const fn naming(name: &'static str, cell: fn(&Seen<'_>) -> Value) -> Column {
-    let Column { name, of, priority, cell, .. } = of(name, "string", cell);
-    Column { name, of, format: Cow::Borrowed("name"), priority, cell }
+/// Names the row.
+const fn naming(name: &'static str, cell: Show) -> Column {
+    column(name, "string", "name", 0, cell)
 }
 
 const NAME: Column = naming("Name", |seen| seen.shown("/metadata/name"));
 const AGE: Column = text("Age", |seen| json!(seen.since("/metadata/creationTimestamp")));
-const CREATED: Column = of("Created At", "date", |seen| seen.shown("/metadata/creationTimestamp"));
+const CREATED: Column = column("Created At", "date", "", 0, |seen| seen.shown("/metadata/creationTimestamp"));
 
 const CONTAINERS: Column = wide("Containers", |seen| json!(joined(containers(seen), "name")));
 const IMAGES: Column = wide("Images", |seen| json!(joined(containers(seen), "image")));
@@ -171,7 +173,7 @@ const EVENTS: &[Column] = &[
     text("Message", |seen| json!(as_text(either(seen, "/message", "/note")).trim())),
     wide("First Seen", |seen| json!(first_seen(seen))),
     wide("Count", |seen| json!(times(seen))),
-    Column { priority: 1, ..NAME },
+    column("Name", "string", "name", 1, |seen| seen.shown("/metadata/name")),
 ];
 
 /// A field of an event, which is called otherwise in `events.k8s.io`.
