@@ -6,8 +6,8 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::Problem;
 use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
+use super::{Problem, protobuf};
 
 /// One request.
 #[derive(Debug)]
@@ -154,10 +154,11 @@ impl<'a> Ask<'a> {
 
     /// The body as an object, JSON or YAML.
     pub fn object(&self) -> Result<Value, Problem> {
-        const KNOWN: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+        const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
         match self.media() {
             "" | "application/json" => self.json(),
             "application/yaml" => self.yaml(),
+            protobuf::MEDIA => protobuf::read(self.body).map_err(bad_request),
             _ => Err(unsupported_type(KNOWN)),
         }
     }
