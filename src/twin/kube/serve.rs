@@ -84,6 +84,9 @@ fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
     }
+    if ask.path.first().is_some_and(|first| first == "openapi") {
+        ask.acceptable()?;
+    }
     let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere()) };
     Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
@@ -418,7 +421,9 @@ impl Aim<'_> {
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();
-                groups.push("system:authenticated".to_owned());
+                if !groups.iter().any(|group| group == "system:authenticated") {
+                    groups.push("system:authenticated".to_owned());
+                }
                 asked["status"] = json!({ "userInfo": { "username": self.who.username, "groups": groups } });
                 asked
             }
@@ -486,6 +491,25 @@ mod tests {
         assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
         assert_eq!(wire.post(&format!("{MAPS}?dryRun=Some"), config_map("a")).0, 422);
         assert_eq!(wire.world.store("prod").unwrap().revision(), before);
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_generation_that_would_be() {
+        let mut wire = Wire::new();
+        wire.post("/apis/apps/v1/namespaces/default/deployments", deployment("web", 2));
+        let path = "/apis/apps/v1/namespaces/default/deployments/web";
+        let patch = |labels: bool| {
+            if labels {
+                json!({ "metadata": { "labels": { "a": "b" } } })
+            } else {
+                json!({ "spec": { "replicas": 3 } })
+            }
+        };
+        for (labels, generation) in [(true, 1), (false, 2)] {
+            let (_, shown) = wire.patch(&format!("{path}?dryRun=All"), "application/merge-patch+json", patch(labels));
+            assert_eq!(shown["metadata"]["generation"], generation);
+        }
+        assert_eq!(wire.get(path).1["metadata"]["generation"], 1);
     }
 
     #[test]

@@ -352,7 +352,7 @@ def sharing(story):
     managed = ["get", "cm", "shared", "-n", "story", "-o", "yaml", "--show-managed-fields"]
     story.same(*managed, code=0)
     # What nobody applies any more is gone.
-    story.same(*apply, "--field-manager=two", stdin=re.sub("data:.*", "immutable: false", other), code=0)
+    story.same(*apply, "--field-manager=two", stdin=re.sub("(?m)^data:.*", "immutable: false", other), code=0)
     story.same(*managed, code=0)
 
 

@@ -194,6 +194,16 @@ mod tests {
         assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
         assert_eq!(ports["x-kubernetes-patch-merge-key"], "containerPort");
         assert_eq!(wire.get("/openapi/v3/apis/nobody.io/v1").0, 404);
+        // A field of the name of a keyword stays a field.
+        let (_, definitions) = wire.get("/openapi/v3/apis/apiextensions.k8s.io/v1");
+        let props = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+        assert_eq!(schema(&definitions, props)["properties"]["$ref"]["type"], "string");
+        // Nobody gets the older form in protobuf.
+        let media = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        assert_eq!(wire.ask("GET /openapi/v2", &[("accept", media)], None).0, 406);
+        let (_, old) = wire.get("/openapi/v2");
+        let replicas = &old["definitions"]["io.k8s.api.apps.v1.DeploymentSpec"]["properties"]["replicas"];
+        assert_eq!(replicas["type"], "integer");
     }
 
     #[test]

@@ -185,7 +185,9 @@ fn complete(name: &str, schema: &mut Value) {
 fn wrap(value: &mut Value) {
     match value {
         Value::Object(map) => {
+            // Among the properties of a schema of schemas `$ref` is a name.
             if map.len() > 1
+                && map.get("$ref").is_some_and(Value::is_string)
                 && let Some(reference) = map.remove("$ref")
             {
                 map.insert("allOf".to_owned(), json!([{ "$ref": reference }]));
