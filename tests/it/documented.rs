@@ -135,7 +135,7 @@ fn tests_of_the_standard_library_pass() {
 fn every_script_that_we_show_compiles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut scripts = Vec::new();
-    for folder in ["runbooks", "examples", "stdlib"] {
+    for folder in ["runbooks", "examples", "stdlib", "docs"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();
