@@ -7,6 +7,7 @@ use ekskit::twin::Twin;
 use ekskit::twin::world::World;
 
 use crate::cli::{rehearsal, run, words};
+use crate::documented::docs_world;
 use crate::stage::Stage;
 
 fn root() -> &'static Path {
@@ -144,6 +145,22 @@ fn every_command_of_the_lessons_page_runs() {
         count += 1;
     }
     assert_eq!(count, 3);
+}
+
+/// On the world of documentation, which has a cluster `prod`.
+#[test]
+fn every_script_of_the_other_pages_runs() {
+    let mut count = 0;
+    for page in ["README.md", "stdlib/README.md"] {
+        for one in shown(page) {
+            let Shown::Script(text) = one else { continue };
+            let twin = Twin::new(docs_world().clone());
+            let seen = Stage::rehearse(&twin).project(root()).run(&text);
+            assert!(seen.result.is_ok(), "{page}:\n{text}\n{}", seen.rendered());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 2);
 }
 
 /// Pages name the reference by commands inside their sentences, too.
