@@ -210,8 +210,8 @@ fn write_fields(sheet: &mut Sheet, entry: &Entry, topics: &[FieldTopic]) {
         sheet.title(&format!("{}.{}", entry.name, topic.path), side);
         if !topic.field.doc.is_empty() {
             sheet.paragraph(0, &topic.field.doc);
+            sheet.text.push('\n');
         }
-        sheet.text.push('\n');
         sheet.paragraph(2, &type_words(&topic.field, usize::MAX, false));
         if !topic.inside.is_empty() {
             sheet.heading("Inside");
@@ -408,7 +408,13 @@ mod tests {
     #[test]
     fn names_are_found_as_people_type_them() {
         let reference = reference();
-        for typed in ["eks::create_nodegroup", "create_nodegroup", "CreateNodegroup", "eks::create_nodegroup()"] {
+        for typed in [
+            "eks::create_nodegroup",
+            "create_nodegroup",
+            "CreateNodegroup",
+            "eks::create_nodegroup()",
+            "eks.create_nodegroup",
+        ] {
             let Topic::Entry(entry) = reference.topic(Some(typed)).unwrap() else { panic!("{typed}") };
             assert_eq!(entry.name, "eks::create_nodegroup");
         }
