@@ -202,7 +202,7 @@ fn field_topics(entry: &Entry, path: &str) -> Result<Vec<FieldTopic>> {
     for (in_answer, shape) in [(false, operation.input), (true, operation.output)] {
         match walk(shape, path) {
             Ok(field) => {
-                let inside = aws::shape(&field.ty).map_or_else(Vec::new, |shape| fields_of(shape));
+                let inside = aws::shape(&field.ty).map_or_else(Vec::new, fields_of);
                 topics.push(FieldTopic { in_answer, path: path.to_owned(), field: aws::field(field), inside });
             }
             // The side that led further down knows better what could have been meant.
