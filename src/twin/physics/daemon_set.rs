@@ -17,10 +17,12 @@ const HASH: &str = "controller-revision-hash";
 pub fn run(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let sets: Vec<Value> = store.list(DAEMON_SETS).values().cloned().collect();
-        if sets.is_empty() {
-            continue;
-        }
+        let changes = world.changes();
+        let changed = changes.of(&cluster);
+        let concerned = changed.concerned(store.index(), DAEMON_SETS);
+        let has_news = |key: &String| !changed.keys("nodes").is_empty() || concerned.contains(key);
+        let sets = store.list(DAEMON_SETS).iter().filter(|(key, _)| has_news(key));
+        let sets: Vec<Value> = sets.map(|(_, set)| set.clone()).collect();
         let respects_taints = !world.is_off("scheduler respects taints");
         for set in sets.into_iter().filter(|set| !pod::is_ending(set)) {
             let plan = Plan::of(world, &cluster, &set, respects_taints);
@@ -56,9 +58,8 @@ impl Plan {
             .filter(|(_, node)| !pod::is_ending(node))
             .map(|(name, node)| (name.as_str(), fits(node)))
             .collect();
-        let uid = set["metadata"]["uid"].as_str();
         let mut on: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-        for pod in store.list("pods").values().filter(|pod| uid.is_some() && pod::controller_of(pod) == uid) {
+        for (_, pod) in store.owned(text(&set["metadata"], "uid"), "pods") {
             let node = pod["spec"]["nodeName"].as_str().or_else(|| made_for(pod));
             on.entry(node.unwrap_or_default()).or_default().push(pod);
         }

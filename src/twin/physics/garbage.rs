@@ -1,45 +1,25 @@
 //! Owners that are gone, namespaces that end.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::selection::{list, text};
 use super::{Controller, pod};
 use crate::twin::Arrival;
 use crate::twin::kube;
-use crate::twin::kube::store::{Store, key};
+use crate::twin::kube::index::{Changed, Place};
+use crate::twin::kube::store::Store;
 use crate::twin::world::World;
 
 /// What becomes of things of these tables.
 pub const ARRIVALS: &[Arrival] = &[];
 
-/// Kinds that own or are owned, or that a namespace holds while it ends.
-const OWNED: &[&str] = &[
-    "kube/configmaps",
-    "kube/controllerrevisions.apps",
-    "kube/cronjobs.batch",
-    "kube/daemonsets.apps",
-    "kube/deployments.apps",
-    "kube/endpoints",
-    "kube/endpointslices.discovery.k8s.io",
-    "kube/ingresses.networking.k8s.io",
-    "kube/jobs.batch",
-    "kube/leases.coordination.k8s.io",
-    "kube/namespaces",
-    "kube/nodes",
-    "kube/persistentvolumeclaims",
-    "kube/pods",
-    "kube/replicasets.apps",
-    "kube/secrets",
-    "kube/serviceaccounts",
-    "kube/services",
-    "kube/statefulsets.apps",
-];
-
 /// What happens by itself.
 pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "pods of gone nodes go", watches: &["kube/nodes", "kube/pods"], run: orphaned_by_nodes },
-    Controller { name: "garbage collection", watches: OWNED, run: collect },
-    Controller { name: "namespaces end", watches: OWNED, run: end_namespaces },
+    Controller { name: "garbage collection", watches: &["kube/"], run: collect },
+    Controller { name: "namespaces end", watches: &["kube/"], run: end_namespaces },
 ];
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -48,10 +28,10 @@ const ORPHAN: &str = "orphan";
 fn orphaned_by_nodes(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let nodes = store.list("nodes");
-        let lost = |pod: &Value| pod["spec"]["nodeName"].as_str().is_some_and(|node| !nodes.contains_key(node));
-        let pods: Vec<String> =
-            store.list("pods").iter().filter(|(_, pod)| lost(pod)).map(|(key, _)| key.clone()).collect();
+        let (changes, nodes) = (world.changes(), store.list("nodes"));
+        let changed = changes.of(&cluster).nodes();
+        let gone = changed.iter().filter(|name| !nodes.contains_key(*name));
+        let pods: Vec<String> = gone.flat_map(|name| store.index().pods_on(name)).map(str::to_owned).collect();
         for key in pods {
             world.forget("kube/pods", &format!("{cluster}/{key}"));
             if let Some(store) = world.store_mut(&cluster) {
@@ -63,16 +43,19 @@ fn orphaned_by_nodes(world: &mut World) {
 
 fn collect(world: &mut World) {
     for cluster in world.clusters() {
-        let (mut orphans, mut waiting) = (Vec::new(), Vec::new());
         let Some(store) = world.store(&cluster) else { continue };
-        for (kind, key, object) in all(store) {
+        let (mut orphans, mut waiting) = (Vec::new(), Vec::new());
+        for place in concerned(store, world.changes().of(&cluster)) {
+            let Place { kind, key } = place;
+            let Some(object) = store.get(&kind, &key) else { continue };
             if pod::is_ending(object) {
                 let holds = |name: &str| list(&object["metadata"]["finalizers"]).iter().any(|one| one == name);
                 if holds(FOREGROUND) || holds(ORPHAN) {
-                    waiting.push((kind.to_owned(), key.clone(), holds(ORPHAN)));
+                    let is_orphaning = holds(ORPHAN);
+                    waiting.push((kind, key, is_orphaning));
                 }
             } else if is_garbage(store, object) {
-                orphans.push((kind.to_owned(), key.clone()));
+                orphans.push((kind, key));
             }
         }
         for (kind, key) in orphans {
@@ -88,48 +71,29 @@ fn collect(world: &mut World) {
     }
 }
 
-fn all(store: &Store) -> impl Iterator<Item = (&str, &String, &Value)> {
-    store.kinds().flat_map(|kind| store.list(kind).iter().map(move |(key, object)| (kind, key, object)))
+/// What changed, what gone owners owned, and the owners of what changed.
+fn concerned(store: &Store, changed: &Changed) -> BTreeSet<Place> {
+    let index = store.index();
+    let own = changed.kinds().flat_map(|kind| {
+        changed.keys(kind).iter().map(move |key| Place { kind: kind.to_owned(), key: key.clone() })
+    });
+    let left = changed.gone().iter().flat_map(|uid| index.owned(uid).cloned());
+    let owners = changed.owners().iter().filter_map(|uid| index.place(uid).cloned());
+    own.chain(left).chain(owners).collect()
 }
 
 /// Whether an object has owners and all of them are gone.
 fn is_garbage(store: &Store, object: &Value) -> bool {
     let owners = list(&object["metadata"]["ownerReferences"]);
-    let namespace = object["metadata"]["namespace"].as_str();
-    !owners.is_empty() && !owners.iter().any(|owner| exists(store, owner, namespace))
-}
-
-fn exists(store: &Store, owner: &Value, namespace: Option<&str>) -> bool {
-    let (name, uid) = (text(owner, "name"), &owner["uid"]);
-    let kind = kind_of(owner);
-    for key in [key(namespace, name), name.to_owned()] {
-        if store.get(&kind, &key).is_some_and(|found| found["metadata"]["uid"] == *uid) {
-            return true;
-        }
-    }
-    // The plural that was guessed may be wrong: before anything is deleted, everything is looked through.
-    all(store).any(|(_, _, object)| object["metadata"]["uid"] == *uid)
-}
-
-/// The kind of an owner as the store names it, by the usual English plural.
-fn kind_of(owner: &Value) -> String {
-    let kind = text(owner, "kind").to_lowercase();
-    let plural = match kind.strip_suffix('y') {
-        Some(stem) if !stem.ends_with('a') => format!("{stem}ies"),
-        _ if kind.ends_with('s') => format!("{kind}es"),
-        _ => format!("{kind}s"),
-    };
-    match text(owner, "apiVersion").split_once('/') {
-        Some((group, _)) => format!("{plural}.{group}"),
-        None => plural,
-    }
+    !owners.is_empty() && owners.iter().all(|owner| store.index().place(text(owner, "uid")).is_none())
 }
 
 /// Kind, key and whether it blocks its owner's end, of all that an object owns.
 fn dependents(store: &Store, uid: &Value) -> Vec<(String, String, bool)> {
-    let owned = all(store).filter_map(|(kind, key, object)| {
+    let owned = store.index().owned(uid.as_str().unwrap_or_default()).filter_map(|place| {
+        let object = store.get(&place.kind, &place.key)?;
         let owner = list(&object["metadata"]["ownerReferences"]).iter().find(|owner| owner["uid"] == *uid)?;
-        Some((kind.to_owned(), key.clone(), owner["blockOwnerDeletion"] == true))
+        Some((place.kind.clone(), place.key.clone(), owner["blockOwnerDeletion"] == true))
     });
     owned.collect()
 }
@@ -188,12 +152,13 @@ fn finish(world: &mut World, cluster: &str, kind: &str, key: &str, finalizer: &s
 fn end_namespaces(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let ending: Vec<String> = store
-            .list("namespaces")
-            .iter()
-            .filter(|(_, namespace)| pod::is_ending(namespace))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let changes = world.changes();
+        let changed = changes.of(&cluster);
+        let keys = changed.kinds().flat_map(|kind| changed.keys(kind));
+        let inside = keys.filter_map(|key| key.split_once('/')).map(|(namespace, _)| namespace);
+        let touched: BTreeSet<&str> = inside.chain(changed.keys("namespaces").iter().map(String::as_str)).collect();
+        let ends = |name: &&str| store.get("namespaces", name).is_some_and(pod::is_ending);
+        let ending: Vec<String> = touched.into_iter().filter(ends).map(str::to_owned).collect();
         for name in ending {
             end_namespace(world, &cluster, &name);
         }
