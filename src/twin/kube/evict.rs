@@ -29,7 +29,8 @@ pub fn evict(
     options.dry_run |= dry_run;
     let key = key(Some(namespace), name);
     let Some(found) = store.get("pods", &key) else { return Err(status::not_found(&pods, name)) };
-    let is_exempt = matches!(text(&found["status"], "phase"), "Succeeded" | "Failed" | "Pending") || pod::is_ending(found);
+    let is_exempt =
+        matches!(text(&found["status"], "phase"), "Succeeded" | "Failed" | "Pending") || pod::is_ending(found);
     let mut held_by = None;
     if !is_exempt && !world.is_off("disruption budgets") {
         match *budgets_of(store, namespace, found) {
@@ -48,7 +49,9 @@ pub fn evict(
             }
             let condition = json!({ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
                 "message": "Eviction API: evicting", "lastProbeTime": null });
-            store.change("pods", &key, |pod| drop(pod::set_condition(pod, &now, condition)));
+            store.change("pods", &key, |pod| {
+                pod::set_condition(pod, &now, condition);
+            });
         }
         // What was to be deleted in this version only has another one by now, through this.
         options.forget_version();
@@ -150,15 +153,20 @@ mod tests {
         let (code, told) = evict(&mut wire, "b");
         assert_eq!((code, &told["reason"]), (429, &json!("TooManyRequests")));
         assert_eq!(told["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
-        assert_eq!(told["details"]["causes"], json!([{ "reason": "DisruptionBudget",
-            "message": "The disruption budget web needs 2 healthy pods and has 2 currently" }]));
+        assert_eq!(
+            told["details"]["causes"],
+            json!([{ "reason": "DisruptionBudget",
+            "message": "The disruption budget web needs 2 healthy pods and has 2 currently" }])
+        );
     }
 
     #[test]
     fn what_is_not_ready_goes_while_the_others_are_enough() {
         let unready = |wire: &mut Wire, name: &str| {
             let store = wire.world.store_mut("prod").unwrap();
-            store.change("pods", &format!("default/{name}"), |pod| pod["status"]["conditions"][0]["status"] = json!("False"));
+            store.change("pods", &format!("default/{name}"), |pod| {
+                pod["status"]["conditions"][0]["status"] = json!("False")
+            });
         };
         let mut enough = wire(json!({ "minAvailable": 2 }));
         unready(&mut enough, "a");

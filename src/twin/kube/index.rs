@@ -175,7 +175,8 @@ impl Index {
     }
 
     fn note_uid(&mut self, kind: &str, key: &str, old: Option<&Value>, new: Option<&Value>) {
-        let uid = |object: Option<&Value>| object.and_then(|object| object["metadata"]["uid"].as_str()).map(str::to_owned);
+        let uid =
+            |object: Option<&Value>| object.and_then(|object| object["metadata"]["uid"].as_str()).map(str::to_owned);
         let (before, after) = (uid(old), uid(new));
         if before == after {
             return;

@@ -20,10 +20,8 @@ struct Paths {
 
 impl Paths {
     fn of(store: &Store, table: &str, version: Option<&str>) -> Option<Paths> {
-        let built_in = matches!(
-            table,
-            "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "replicationcontrollers"
-        );
+        let built_in =
+            matches!(table, "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "replicationcontrollers");
         if built_in {
             return Some(Paths {
                 wanted: "/spec/replicas".to_owned(),
@@ -222,8 +220,7 @@ mod tests {
         let path = "/apis/apps/v1/namespaces/default/deployments/web/scale";
         let media = "application/merge-patch+json";
         let (code, problem) = wire.patch(path, media, json!({ "spec": { "replicas": -1 } }));
-        let message =
-            "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
+        let message = "Scale.autoscaling \"web\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0";
         assert_eq!((code, problem["message"].as_str()), (422, Some(message)));
         let (code, scale) = wire.patch(path, media, json!({ "spec": { "replicas": 4 } }));
         assert_eq!((code, &scale["spec"]["replicas"]), (200, &json!(4)));
@@ -247,7 +244,8 @@ mod tests {
         let (code, told) = wire.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition);
         assert_eq!(code, 201, "{told}");
         let farms = "/apis/x.io/v1/namespaces/default/farms";
-        let farm = json!({ "apiVersion": "x.io/v1", "kind": "Farm", "metadata": { "name": "a" }, "spec": { "size": 2 } });
+        let farm =
+            json!({ "apiVersion": "x.io/v1", "kind": "Farm", "metadata": { "name": "a" }, "spec": { "size": 2 } });
         assert_eq!(wire.post(farms, farm).0, 201);
         let (code, mut scale) = wire.get(&format!("{farms}/a/scale"));
         assert_eq!((code, &scale["spec"]["replicas"]), (200, &json!(2)), "{scale}");

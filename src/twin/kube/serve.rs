@@ -331,7 +331,8 @@ impl Aim<'_> {
         }
         let (key, now) = (self.key(), world.now_text());
         let condition = json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null });
-        if let Some(store) = world.store_mut(self.cluster).filter(|_| !ask.is_dry_run("CreateOptions").unwrap_or(false)) {
+        if let Some(store) = world.store_mut(self.cluster).filter(|_| !ask.is_dry_run("CreateOptions").unwrap_or(false))
+        {
             store.change(&self.served.table, &key, |pod| {
                 pod["spec"]["nodeName"] = json!(node);
                 set_condition(pod, &now, condition);

@@ -15,11 +15,8 @@ use crate::twin::kube::{kinds, scale};
 use crate::twin::world::{World, moment};
 
 /// What happens by itself.
-pub const CONTROLLERS: &[Controller] = &[Controller {
-    name: "autoscalers scale",
-    watches: &["kube/horizontalpodautoscalers.autoscaling"],
-    run,
-}];
+pub const CONTROLLERS: &[Controller] =
+    &[Controller { name: "autoscalers scale", watches: &["kube/horizontalpodautoscalers.autoscaling"], run }];
 
 const AUTOSCALERS: &str = "horizontalpodautoscalers.autoscaling";
 const LOAD: &str = "ekskit.dev/load";
@@ -258,7 +255,8 @@ impl Scaler {
                 );
                 ("FailedGetResourceMetric", why)
             } else {
-                let why = format!("unable to get metric {name}: no custom metrics API (custom.metrics.k8s.io) registered");
+                let why =
+                    format!("unable to get metric {name}: no custom metrics API (custom.metrics.k8s.io) registered");
                 ("FailedGetPodsMetric", why)
             });
         };
@@ -281,10 +279,13 @@ impl Scaler {
                 current = json!({ "value": quantity(name, load) });
                 (load * 1000 / thousandths(&aim["value"]).max(1), format!("{kind} metric {name}").to_lowercase())
             }
-            _ => (average * 1000 / thousandths(&aim["averageValue"]).max(1), match is_resource {
-                true => format!("{name} resource"),
-                false => format!("{} metric {name}", kind.to_lowercase()),
-            }),
+            _ => (
+                average * 1000 / thousandths(&aim["averageValue"]).max(1),
+                match is_resource {
+                    true => format!("{name} resource"),
+                    false => format!("{} metric {name}", kind.to_lowercase()),
+                },
+            ),
         };
         let is_near = (ratio - 1000).abs() <= TOLERANCE;
         let replicas = if is_near { target.replicas } else { ceiling(ratio * ready, 1000) };
@@ -321,7 +322,8 @@ impl Scaler {
         if steady == proposed {
             self.note("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size");
         } else if proposed >= current {
-            let message = "recent recommendations were lower than current one, applying the lowest recent recommendation";
+            let message =
+                "recent recommendations were lower than current one, applying the lowest recent recommendation";
             self.note("AbleToScale", "True", "ScaleUpStabilized", message);
         } else {
             let message =
@@ -434,7 +436,9 @@ mod tests {
     }
 
     fn replicas(world: &World) -> i64 {
-        world.store("prod").unwrap().get("deployments.apps", "default/web").unwrap()["spec"]["replicas"].as_i64().unwrap()
+        world.store("prod").unwrap().get("deployments.apps", "default/web").unwrap()["spec"]["replicas"]
+            .as_i64()
+            .unwrap()
     }
 
     fn condition(world: &World, name: &str) -> (String, String) {

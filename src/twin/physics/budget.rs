@@ -239,7 +239,8 @@ mod tests {
         ];
         for (budget, ready, (expected, desired, allowed)) in rows {
             let status = status_in(&world(budget.clone(), ready));
-            let found = ["expectedPods", "desiredHealthy", "disruptionsAllowed"].map(|name| status[name].as_i64().unwrap());
+            let found =
+                ["expectedPods", "desiredHealthy", "disruptionsAllowed"].map(|name| status[name].as_i64().unwrap());
             assert_eq!(found, [expected, desired, allowed], "{budget}");
             let word = if allowed > 0 { "SufficientPods" } else { "InsufficientPods" };
             assert_eq!(status["conditions"][0]["reason"], word);

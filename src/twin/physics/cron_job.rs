@@ -24,7 +24,8 @@ pub fn run(world: &mut World) {
         for key in concerned {
             let found = world.store(&cluster).and_then(|store| store.get(CRON_JOBS, &key)).cloned();
             if let Some(cron) = found.filter(|cron| !pod::is_ending(cron)) {
-                Cron { cluster: cluster.clone(), key, status: cron["status"].clone(), cron, now: world.now }.step(world);
+                Cron { cluster: cluster.clone(), key, status: cron["status"].clone(), cron, now: world.now }
+                    .step(world);
             }
         }
     }
@@ -56,7 +57,9 @@ impl Cron {
         }
         let status = std::mem::take(&mut self.status);
         if let Some(store) = world.store_mut(&self.cluster) {
-            store.change(CRON_JOBS, &self.key, |cron| cron["status"] = if status.is_null() { json!({}) } else { status });
+            store.change(CRON_JOBS, &self.key, |cron| {
+                cron["status"] = if status.is_null() { json!({}) } else { status }
+            });
         }
     }
 
@@ -138,7 +141,8 @@ impl Cron {
 
     /// The latest time that has passed since it last looked.
     fn due(&self, schedule: &Schedule) -> Option<Timestamp> {
-        let since = time(&self.status, "lastScheduleTime").or_else(|| time(&self.cron["metadata"], "creationTimestamp"))?;
+        let since =
+            time(&self.status, "lastScheduleTime").or_else(|| time(&self.cron["metadata"], "creationTimestamp"))?;
         let deadline = self.cron["spec"]["startingDeadlineSeconds"].as_i64();
         let since = deadline.map_or(since, |seconds| since.max(timer::after(self.now, -seconds - 1)));
         let mut due = None;

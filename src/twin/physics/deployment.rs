@@ -1,6 +1,5 @@
 //! Deployments: they roll by ReplicaSets, one for each template they ever had.
 
-
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 

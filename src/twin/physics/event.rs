@@ -95,7 +95,8 @@ fn sweep(world: &mut World) {
         let now = world.now;
         let Some(store) = world.store_mut(&cluster) else { continue };
         let of_twin = |event: &Value| event["source"]["component"].is_string();
-        let old = store.list(EVENTS).iter().filter(|(_, one)| of_twin(one) && ttl(one).is_some_and(|until| until <= now));
+        let old =
+            store.list(EVENTS).iter().filter(|(_, one)| of_twin(one) && ttl(one).is_some_and(|until| until <= now));
         let old: Vec<String> = old.map(|(key, _)| key.clone()).collect();
         for key in old {
             store.remove(EVENTS, &key);

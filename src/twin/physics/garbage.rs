@@ -1,6 +1,6 @@
 //! Owners that are gone, namespaces that end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -74,9 +74,9 @@ fn collect(world: &mut World) {
 /// What changed, what gone owners owned, and the owners of what changed.
 fn concerned(store: &Store, changed: &Changed) -> BTreeSet<Place> {
     let index = store.index();
-    let own = changed.kinds().flat_map(|kind| {
-        changed.keys(kind).iter().map(move |key| Place { kind: kind.to_owned(), key: key.clone() })
-    });
+    let own = changed
+        .kinds()
+        .flat_map(|kind| changed.keys(kind).iter().map(move |key| Place { kind: kind.to_owned(), key: key.clone() }));
     let left = changed.gone().iter().flat_map(|uid| index.owned(uid).cloned());
     let owners = changed.owners().iter().filter_map(|uid| index.place(uid).cloned());
     own.chain(left).chain(owners).collect()
@@ -186,7 +186,58 @@ fn end_namespace(world: &mut World, cluster: &str, name: &str) {
     let is_free = store.get("namespaces", name).is_some_and(|one| list(&one["metadata"]["finalizers"]).is_empty());
     if is_empty && is_free {
         store.remove("namespaces", name);
+    } else {
+        tell_what_remains(world, cluster, name);
     }
+}
+
+/// What keeps a namespace from ending, as its conditions.
+fn tell_what_remains(world: &mut World, cluster: &str, name: &str) {
+    let now = world.now_text();
+    let Some(store) = world.store_mut(cluster) else { return };
+    let kinds: Vec<String> = store.kinds().filter(|kind| *kind != "events").map(str::to_owned).collect();
+    let (mut remaining, mut finalizers) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for kind in kinds {
+        let inside: Vec<&Value> = store.within(&kind, name).map(|(_, object)| object).collect();
+        if !inside.is_empty() {
+            // A kind of the core group is told with a dot and nothing behind it.
+            let told = if kind.contains('.') { kind.clone() } else { format!("{kind}.") };
+            remaining.push(format!("{told} has {} resource instances", inside.len()));
+        }
+        for one in inside.iter().flat_map(|object| list(&object["metadata"]["finalizers"])) {
+            *finalizers.entry(one.as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+    let finalizers: Vec<String> =
+        finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    let yes_or_no = |is: bool| if is { "True" } else { "False" };
+    let content = match remaining.is_empty() {
+        true => ("ContentRemoved", "All content successfully removed".to_owned()),
+        false => ("SomeResourcesRemain", format!("Some resources are remaining: {}", remaining.join(", "))),
+    };
+    let held = match finalizers.is_empty() {
+        true => ("ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned()),
+        false => (
+            "SomeFinalizersRemain",
+            format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", ")),
+        ),
+    };
+    let discovered = ("ResourcesDiscovered", "All resources successfully discovered".to_owned());
+    let parsed = ("ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned());
+    let deleted = ("ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned());
+    let rows = [
+        ("NamespaceDeletionDiscoveryFailure", false, discovered),
+        ("NamespaceDeletionGroupVersionParsingFailure", false, parsed),
+        ("NamespaceDeletionContentFailure", false, deleted),
+        ("NamespaceContentRemaining", !remaining.is_empty(), content),
+        ("NamespaceFinalizersRemaining", !finalizers.is_empty(), held),
+    ];
+    store.change("namespaces", name, |namespace| {
+        for (kind, is, (reason, message)) in rows {
+            let condition = json!({ "type": kind, "status": yes_or_no(is), "reason": reason, "message": message });
+            pod::set_condition(namespace, &now, condition);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -255,6 +306,28 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_tells_what_it_waits_for() {
+        let mut world = world();
+        let metadata = json!({ "name": "x", "deletionTimestamp": "2026-11-02T09:00:00Z" });
+        world.store_mut("prod").unwrap().create("namespaces", json!({ "metadata": metadata, "status": {} }));
+        put(&mut world, "configmaps", "a", json!({ "finalizers": ["x/hold"] }));
+        end_namespaces(&mut world);
+        let namespace = world.store("prod").unwrap().get("namespaces", "x").unwrap();
+        let told = |name: &str| {
+            let found = list(&namespace["status"]["conditions"]).iter().find(|one| one["type"] == name);
+            text(found.unwrap(), "message").to_owned()
+        };
+        assert_eq!(
+            told("NamespaceContentRemaining"),
+            "Some resources are remaining: configmaps. has 1 resource instances"
+        );
+        assert_eq!(
+            told("NamespaceFinalizersRemaining"),
+            "Some content in the namespace has finalizers remaining: x/hold in 1 resource instances"
+        );
+    }
+
+    #[test]
     fn a_namespace_takes_its_content_along() {
         let mut world = world();
         let metadata = json!({ "name": "x", "deletionTimestamp": "2026-11-02T09:00:00Z" });
@@ -264,7 +337,7 @@ mod tests {
         world.store_mut("prod").unwrap().create("configmaps", other);
         end_namespaces(&mut world);
         let store = world.store("prod").unwrap();
-        assert!(store.get("namespaces", "x").is_none());
+        assert!(store.get("namespaces", "x").is_none(), "{:?}", store.get("namespaces", "x"));
         assert!(store.get("configmaps", "x/a").is_none());
         assert!(store.get("configmaps", "xy/b").is_some());
     }

@@ -72,9 +72,9 @@ fn let_go(world: &mut World, cluster: &str) {
     let own = changed.keys("pods").iter().cloned();
     let keys: BTreeSet<String> = left.chain(own).collect();
     let orphans = keys.into_iter().filter(|key| {
-        store.get("pods", key).is_some_and(|pod| {
-            is_tracked(pod) && pod::controller_of(pod).and_then(|uid| store.by_uid(uid)).is_none()
-        })
+        store
+            .get("pods", key)
+            .is_some_and(|pod| is_tracked(pod) && pod::controller_of(pod).and_then(|uid| store.by_uid(uid)).is_none())
     });
     let orphans: Vec<String> = orphans.collect();
     for key in orphans {
@@ -270,15 +270,14 @@ impl Run {
 
     /// The condition that the Job ends with, and why, once it is clear.
     fn verdict(&self) -> Option<(&'static str, String, String)> {
-        let found = list(&self.status["conditions"]).iter().find_map(|one| {
+        list(&self.status["conditions"]).iter().find_map(|one| {
             let ends = match text(one, "type") {
                 "FailureTarget" => "Failed",
                 "SuccessCriteriaMet" => "Complete",
                 _ => return None,
             };
             Some((ends, text(one, "reason").to_owned(), text(one, "message").to_owned()))
-        });
-        found
+        })
     }
 
     fn end_active(&mut self, world: &mut World) {

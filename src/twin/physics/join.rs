@@ -36,6 +36,7 @@ pub const CONTROLLERS: &[Controller] = &[
         ],
         run: join,
     },
+    Controller { name: "played nodes are ready", watches: &["kube/nodes"], run: play },
     Controller { name: "nodes become ready", watches: &["kube/nodes", "kube/pods"], run: make_ready },
     Controller {
         name: "nodes lose contact",
@@ -299,6 +300,20 @@ fn make_ready(world: &mut World) {
             if !planned && instance_of(world, &cluster, &name).is_some_and(is_up) {
                 let left = remaining(world, &created);
                 world.begin_after(left, "kube/nodes", &id, "Ready");
+            }
+        }
+    }
+}
+
+fn play(world: &mut World) {
+    let now = world.now_text();
+    for cluster in world.clusters() {
+        let changes = world.changes();
+        let Some(store) = world.store_mut(&cluster) else { continue };
+        for name in changes.of(&cluster).keys("nodes") {
+            let waits = |node: &Value| node::is_played(node) && node::readiness(node) != "True";
+            if store.get("nodes", name).is_some_and(waits) {
+                store.change("nodes", name, |node| node::play(node, &now));
             }
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::selection::{list, text};
-use super::{Controller, pod};
+use super::{Controller, node, pod};
 use crate::twin::Arrival;
 use crate::twin::world::World;
 
@@ -59,14 +59,37 @@ fn start(world: &mut World) {
             .collect();
         for (key, pod) in waiting {
             admit(world, &cluster, &key, &pod);
+            let has_address = give_address(world, &cluster, &key, &pod);
             let id = format!("{cluster}/{key}");
-            let has_address = pod::on_host_network(&pod) || pod["status"]["podIP"].is_string();
             let must_wait = !has_address && !world.is_off("pods wait for addresses");
-            if !must_wait && !world.is_planned("kube/pods", &id, "Running") && (!is_backing_off(&pod) || missing_image(&pod).is_none()) {
+            if !must_wait
+                && !world.is_planned("kube/pods", &id, "Running")
+                && (!is_backing_off(&pod) || missing_image(&pod).is_none())
+            {
                 world.begin("kube/pods", &id, "Running");
             }
         }
     }
+}
+
+/// Whether a pod has its address. On nodes that are only played nobody else gives it one.
+fn give_address(world: &mut World, cluster: &str, key: &str, pod: &Value) -> bool {
+    if pod::on_host_network(pod) || pod["status"]["podIP"].is_string() {
+        return true;
+    }
+    let node = world.store(cluster).and_then(|store| store.get("nodes", text(&pod["spec"], "nodeName")));
+    if !node.is_some_and(node::is_played) {
+        return false;
+    }
+    let place = world.random("pod address", 1 << 20);
+    let address = format!("10.{}.{}.{}", 16 + (place >> 16), (place >> 8) & 255, place & 255);
+    if let Some(store) = world.store_mut(cluster) {
+        store.change("pods", key, |pod| {
+            pod["status"]["podIP"] = json!(address);
+            pod["status"]["podIPs"] = json!([{ "ip": address }]);
+        });
+    }
+    true
 }
 
 /// The kubelet has seen the pod: its containers are being created.

@@ -208,6 +208,58 @@ fn capacity(limits: &Limits, pods: i64) -> (Value, Value) {
 pub const NO_NETWORK: &str = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady \
                               message:Network plugin returns error: cni plugin not initialized";
 
+/// Nodes that somebody made by hand and nobody runs: on a real cluster kwok plays them, here the twin does.
+pub fn is_played(node: &Value) -> bool {
+    node["metadata"]["annotations"]["kwok.x-k8s.io/node"] == "fake"
+}
+
+/// A played node is ready at once, with room for more than anybody asks unless it says how much it has.
+pub fn play(node: &mut Value, now: &str) {
+    let conditions = [
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("NetworkUnavailable", "False", "RouteCreated", "RouteController created a route"),
+    ];
+    for (name, status, reason, message) in conditions {
+        let condition = json!({ "type": name, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now });
+        pod::set_condition(node, now, condition);
+    }
+    let name = text(&node["metadata"], "name").to_owned();
+    let status = &mut node["status"];
+    for room in ["allocatable", "capacity"] {
+        if status[room].is_null() {
+            status[room] = json!({ "cpu": "1k", "memory": "1Ti", "pods": "1M" });
+        }
+    }
+    if status["addresses"].is_null() {
+        status["addresses"] = json!([{ "type": "InternalIP", "address": "10.0.0.1" },
+            { "type": "Hostname", "address": name }]);
+    }
+    status["daemonEndpoints"] = json!({ "kubeletEndpoint": { "Port": 10247 } });
+    let info = &mut status["nodeInfo"];
+    for (key, usual) in [
+        ("architecture", "amd64"),
+        ("bootID", ""),
+        ("containerRuntimeVersion", "kwok-v0.8.0"),
+        ("kernelVersion", "kwok-v0.8.0"),
+        ("kubeProxyVersion", "kwok-v0.8.0"),
+        ("kubeletVersion", "kwok-v0.8.0"),
+        ("machineID", ""),
+        ("operatingSystem", "linux"),
+        ("osImage", ""),
+        ("systemUUID", ""),
+    ] {
+        if info[key].as_str().unwrap_or_default().is_empty() {
+            info[key] = json!(usual);
+        }
+    }
+    status["phase"] = json!("Running");
+    taint(node, None);
+}
+
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 

@@ -14,8 +14,7 @@ use crate::twin::world::World;
 pub const ARRIVALS: &[Arrival] = &[];
 
 /// What happens by itself.
-pub const CONTROLLERS: &[Controller] =
-    &[Controller { name: "pods are scheduled", watches: WATCHED, run: schedule }];
+pub const CONTROLLERS: &[Controller] = &[Controller { name: "pods are scheduled", watches: WATCHED, run: schedule }];
 
 const WATCHED: &[&str] = &["kube/nodes", "kube/persistentvolumeclaims", "kube/persistentvolumes", "kube/pods"];
 
@@ -199,6 +198,11 @@ fn place(pod: &Value, store: &Store, taints: bool) -> Result<String, String> {
     let (mut count, mut without_help) = (0, 0);
     let problem = claim_problem(store, pod);
     let only = made_for(pod);
+    // A pod of a DaemonSet is made for one node: the others matter only for the words of a refusal.
+    let its_own = only.and_then(|only| store.get("nodes", only)).filter(|node| !pod::is_ending(node));
+    if let Some(node) = its_own.filter(|node| problem.is_none() && against(store, pod, node, taints).0.is_empty()) {
+        return Ok(text(&node["metadata"], "name").to_owned());
+    }
     let nodes = store.index().nodes_by_load().filter_map(|name| store.get("nodes", name));
     for node in nodes.filter(|node| !pod::is_ending(node)) {
         count += 1;
@@ -206,21 +210,14 @@ fn place(pod: &Value, store: &Store, taints: bool) -> Result<String, String> {
             continue;
         }
         let name = text(&node["metadata"], "name");
-        let against = if only.is_some_and(|only| only != name) || !wants_node(pod, node) {
-            without_help += 1;
-            vec!["node(s) didn't match Pod's node affinity/selector".to_owned()]
-        } else if let Some(taint) = untolerated(pod, node).filter(|_| taints) {
-            without_help += 1;
-            vec![taint_words(&taint)]
-        } else if !volume::reaches(store, pod, node) {
-            without_help += 1;
-            vec!["node(s) had volume node affinity conflict".to_owned()]
-        } else {
-            Room::of(store, node).lacks(pod).into_iter().map(str::to_owned).collect()
+        let (against, may_help) = match only.filter(|only| *only != name) {
+            Some(_) => (vec![NO_MATCH.to_owned()], false),
+            None => against(store, pod, node, taints),
         };
         if against.is_empty() {
             return Ok(name.to_owned());
         }
+        without_help += usize::from(!may_help);
         for reason in against {
             *reasons.entry(reason).or_default() += 1;
         }
@@ -232,6 +229,22 @@ fn place(pod: &Value, store: &Store, taints: bool) -> Result<String, String> {
         }
         None => Err(refusal(count, &reasons, without_help)),
     }
+}
+
+const NO_MATCH: &str = "node(s) didn't match Pod's node affinity/selector";
+
+/// What speaks against a node, and whether it would help if other pods left it.
+fn against(store: &Store, pod: &Value, node: &Value, taints: bool) -> (Vec<String>, bool) {
+    if !wants_node(pod, node) {
+        return (vec![NO_MATCH.to_owned()], false);
+    }
+    if let Some(taint) = untolerated(pod, node).filter(|_| taints) {
+        return (vec![taint_words(&taint)], false);
+    }
+    if !volume::reaches(store, pod, node) {
+        return (vec!["node(s) had volume node affinity conflict".to_owned()], false);
+    }
+    (Room::of(store, node).lacks(pod).into_iter().map(str::to_owned).collect(), true)
 }
 
 fn taint_words(taint: &Value) -> String {

@@ -73,7 +73,9 @@ fn concerned(world: &World, cluster: &str, store: &Store) -> BTreeSet<String> {
         keys.extend(here.filter(|(_, service)| selects(service, &labels)).map(|(key, _)| key.clone()));
     }
     let selects_any = |key: &String| {
-        store.get(SERVICES, key).is_some_and(|one| one["spec"]["selector"].as_object().is_some_and(|map| !map.is_empty()))
+        store
+            .get(SERVICES, key)
+            .is_some_and(|one| one["spec"]["selector"].as_object().is_some_and(|map| !map.is_empty()))
     };
     keys.into_iter().filter(selects_any).collect()
 }
@@ -107,7 +109,8 @@ impl Behind {
         let mut parts: Vec<Part> = Vec::new();
         let Some(store) = world.store(cluster) else { return Behind { parts } };
         let pods = store.within("pods", text(&service["metadata"], "namespace")).map(|(_, pod)| pod);
-        let serving = pods.filter(|pod| selects(service, &pod["metadata"]["labels"]))
+        let serving = pods
+            .filter(|pod| selects(service, &pod["metadata"]["labels"]))
             .filter(|pod| !pod::is_over(pod) && pod["status"]["podIP"].is_string());
         for pod in serving {
             let ports: Value = list(&service["spec"]["ports"])
@@ -151,7 +154,10 @@ impl Behind {
                 Some(key) => {
                     let Some(store) = world.store_mut(cluster) else { return };
                     store.change(SLICES, key, |slice| {
-                        if slice["endpoints"] != *endpoints || slice["ports"] != *ports || slice["metadata"]["labels"] != labels {
+                        if slice["endpoints"] != *endpoints
+                            || slice["ports"] != *ports
+                            || slice["metadata"]["labels"] != labels
+                        {
                             slice["endpoints"] = endpoints.clone();
                             slice["ports"] = ports.clone();
                             slice["metadata"]["labels"] = labels.clone();

@@ -100,8 +100,7 @@ impl Members {
             self.act(world);
         }
         self.write_status(world);
-        let used: Vec<String> =
-            self.pods().map(|pod| text(&pod["metadata"]["labels"], HASH).to_owned()).collect();
+        let used: Vec<String> = self.pods().map(|pod| text(&pod["metadata"]["labels"], HASH).to_owned()).collect();
         let mut used: Vec<&str> = used.iter().map(String::as_str).collect();
         used.extend([self.current.as_str(), self.update.name.as_str()]);
         revision::forget(world, &self.cluster, &self.set, &used);
@@ -391,7 +390,9 @@ mod tests {
         change(&mut world, |set| set["spec"]["replicas"] = json!(1));
         let ending = |world: &World| {
             let pods = world.store("prod").unwrap().list("pods").values();
-            pods.filter(|pod| pod::is_ending(pod)).map(|pod| text(&pod["metadata"], "name").to_owned()).collect::<Vec<_>>()
+            pods.filter(|pod| pod::is_ending(pod))
+                .map(|pod| text(&pod["metadata"], "name").to_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(ending(&world), ["db-2"]);
         pass(&mut world, 5);

@@ -62,7 +62,9 @@ fn evict(world: &mut World) {
             let condition = json!({ "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
                 "message": "Taint manager: deleting due to NoExecute taint", "lastProbeTime": null });
             if let Some(store) = world.store_mut(&cluster) {
-                store.change("pods", &key, |pod| drop(pod::set_condition(pod, &now, condition)));
+                store.change("pods", &key, |pod| {
+                    pod::set_condition(pod, &now, condition);
+                });
             }
             let message = format!("Marking for deletion Pod {key}");
             event::normal(world, &cluster, &pod, "TaintManagerEviction", &message, WHO);
@@ -87,7 +89,8 @@ fn due(world: &World, cluster: &str, store: &Store) -> Vec<(String, Timestamp)> 
         look(key);
     }
     for node in changed.keys("nodes") {
-        let is_driving = |node: &Value| list(&node["spec"]["taints"]).iter().any(|taint| taint["effect"] == "NoExecute");
+        let is_driving =
+            |node: &Value| list(&node["spec"]["taints"]).iter().any(|taint| taint["effect"] == "NoExecute");
         if store.get("nodes", node).is_some_and(is_driving) {
             store.index().pods_on(node).for_each(&mut look);
         }
@@ -105,7 +108,9 @@ fn until(pod: &Value, node: &Value, now: Timestamp) -> Option<Timestamp> {
         let since = time(taint, "timeAdded").unwrap_or(now);
         let end = match fitting.peek() {
             None => Some(now),
-            Some(_) => fitting.filter_map(|one| one["tolerationSeconds"].as_i64()).min().map(|s| timer::after(since, s)),
+            Some(_) => {
+                fitting.filter_map(|one| one["tolerationSeconds"].as_i64()).min().map(|s| timer::after(since, s))
+            }
         };
         until = match (until, end) {
             (Some(one), Some(other)) => Some(one.min(other)),

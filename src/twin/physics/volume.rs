@@ -77,7 +77,8 @@ pub fn waits_for_consumer(store: &Store, claim: &Value) -> bool {
 pub fn reaches(store: &Store, pod: &Value, node: &Value) -> bool {
     claims_of(pod).iter().all(|key| {
         let volume = store.get(CLAIMS, key).and_then(|claim| store.get(VOLUMES, text(&claim["spec"], "volumeName")));
-        let Some(terms) = volume.and_then(|volume| volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].as_array())
+        let Some(terms) =
+            volume.and_then(|volume| volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"].as_array())
         else {
             return true;
         };
@@ -102,7 +103,9 @@ fn bind(world: &mut World) {
         let Some(store) = world.store(&cluster) else { continue };
         let keys = looked_at(world, &cluster, store);
         for key in keys {
-            let Some(claim) = world.store(&cluster).and_then(|store| store.get(CLAIMS, &key)).cloned() else { continue };
+            let Some(claim) = world.store(&cluster).and_then(|store| store.get(CLAIMS, &key)).cloned() else {
+                continue;
+            };
             if !pod::is_ending(&claim) {
                 bind_one(world, &cluster, &key, claim);
             }
@@ -132,7 +135,8 @@ fn bind_one(world: &mut World, cluster: &str, key: &str, mut claim: Value) {
     }
     let waits = waits_for_consumer(store, &claim) && text(&claim["metadata"]["annotations"], SELECTED_NODE).is_empty();
     let fitting = store.list(VOLUMES).values().filter(|volume| fits(volume, &claim));
-    let least = fitting.min_by_key(|volume| (!is_for(volume, &claim), thousandths(&volume["spec"]["capacity"]["storage"])));
+    let least =
+        fitting.min_by_key(|volume| (!is_for(volume, &claim), thousandths(&volume["spec"]["capacity"]["storage"])));
     if let Some(volume) = least.filter(|volume| !waits || is_for(volume, &claim) || !named.is_empty()) {
         let name = text(&volume["metadata"], "name").to_owned();
         return marry(world, cluster, key, &name);
@@ -256,7 +260,8 @@ fn provision(world: &mut World, id: &str, _: &str) {
     let Some(driver) = driver_of(store, class) else { return };
     let (claim, class) = (claim.clone(), class.clone());
     let node = text(&claim["metadata"]["annotations"], SELECTED_NODE);
-    let zone = store.get("nodes", node).map_or("", |node| text(&node["metadata"]["labels"], "topology.kubernetes.io/zone"));
+    let zone =
+        store.get("nodes", node).map_or("", |node| text(&node["metadata"]["labels"], "topology.kubernetes.io/zone"));
     let zone = zone.to_owned();
     let name = format!("pvc-{}", text(&claim["metadata"], "uid"));
     let handle = world.id("vol");
@@ -276,7 +281,8 @@ fn provision(world: &mut World, id: &str, _: &str) {
     });
     if !zone.is_empty() {
         let here = json!({ "key": "topology.kubernetes.io/zone", "operator": "In", "values": [zone] });
-        volume["spec"]["nodeAffinity"] = json!({ "required": { "nodeSelectorTerms": [{ "matchExpressions": [here] }] } });
+        volume["spec"]["nodeAffinity"] =
+            json!({ "required": { "nodeSelectorTerms": [{ "matchExpressions": [here] }] } });
     }
     kube::create(world, cluster, VOLUMES, volume);
     let message = format!("Successfully provisioned volume {name}");
@@ -370,8 +376,8 @@ fn protect_claim(world: &mut World, cluster: &str, claim_key: &str) {
         store.change(CLAIMS, claim_key, |claim| protected(claim, CLAIM_PROTECTION, true));
         return;
     }
-    let mut pods = store.within("pods", text(&claim["metadata"], "namespace")).map(|(_, pod)| pod);
-    let is_used = pods.any(|pod| !pod::is_over(pod) && claims_of(pod).contains(&key_of(&claim)));
+    let uses = |pod: &Value| !pod::is_over(pod) && claims_of(pod).contains(&key_of(&claim));
+    let is_used = store.within("pods", text(&claim["metadata"], "namespace")).any(|(_, pod)| uses(pod));
     if !is_used {
         unprotect(world, cluster, CLAIMS, claim_key, CLAIM_PROTECTION);
     }
@@ -442,7 +448,10 @@ mod tests {
     fn a_claim_gets_a_volume_at_once_or_when_a_pod_needs_it() {
         let mut world = world("Immediate", true);
         pass(&mut world, 30);
-        assert_eq!((&claim(&world)["status"]["phase"], &claim(&world)["spec"]["storageClassName"]), (&json!("Bound"), &json!("gp3")));
+        assert_eq!(
+            (&claim(&world)["status"]["phase"], &claim(&world)["spec"]["storageClassName"]),
+            (&json!("Bound"), &json!("gp3"))
+        );
         let mut world = self::world("WaitForFirstConsumer", true);
         pass(&mut world, 30);
         assert_eq!(claim(&world)["status"]["phase"], "Pending");
@@ -451,7 +460,10 @@ mod tests {
         pass(&mut world, 30);
         assert_eq!(claim(&world)["metadata"]["annotations"][SELECTED_NODE], "n2");
         assert_eq!(claim(&world)["status"]["capacity"]["storage"], "5Gi");
-        assert_eq!((&pod_in(&world)["spec"]["nodeName"], &pod_in(&world)["status"]["phase"]), (&json!("n2"), &json!("Running")));
+        assert_eq!(
+            (&pod_in(&world)["spec"]["nodeName"], &pod_in(&world)["status"]["phase"]),
+            (&json!("n2"), &json!("Running"))
+        );
     }
 
     #[test]
@@ -462,7 +474,10 @@ mod tests {
         assert_eq!(claim(&world)["status"]["phase"], "Pending");
         let pod = pod_in(&world);
         let message = text(&pod["status"]["conditions"][0], "message");
-        assert!(message.starts_with("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."), "{message}");
+        assert!(
+            message.starts_with("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
+            "{message}"
+        );
         let driver = json!({ "metadata": { "name": "ebs.csi.aws.com" }, "spec": {} });
         kube::create(&mut world, "prod", DRIVERS, driver);
         settle(&mut world);
