@@ -148,6 +148,7 @@ pub(in crate::twin) mod wire {
                 "pods of gone nodes go",
                 "nodes leave",
                 "nodes become ready",
+                "cordoned nodes are tainted",
                 "claims find volumes",
                 "volumes in use stay",
                 "services know their pods",

@@ -309,24 +309,6 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_keeps_a_pod() {
-        let mut wire = Wire::new();
-        running(&mut wire, "a");
-        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "web" },
-            "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
-        assert_eq!(wire.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).0, 201);
-        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a", "namespace": "default" } });
-        let (code, problem) = wire.post(&format!("{PODS}/a/eviction"), eviction.clone());
-        assert_eq!(code, 429);
-        assert_eq!(problem["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
-        let cause = "The disruption budget web needs 1 healthy pods and has 1 currently";
-        assert_eq!(problem["details"]["causes"][0]["message"], cause);
-        running(&mut wire, "b");
-        assert_eq!(wire.post(&format!("{PODS}/a/eviction"), eviction).0, 201);
-        assert!(wire.get(&format!("{PODS}/a")).1["metadata"]["deletionTimestamp"].is_string());
-    }
-
-    #[test]
     fn a_collection_goes_by_its_selector() {
         let mut wire = Wire::new();
         for (name, app) in [("a", "x"), ("b", "y")] {

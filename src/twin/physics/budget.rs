@@ -256,6 +256,7 @@ mod tests {
     #[test]
     fn pods_without_a_scale_can_not_be_counted() {
         let mut world = world(json!({ "maxUnavailable": 1 }), &[]);
+        world.switch_off("jobs run");
         let job = json!({ "metadata": { "name": "job", "namespace": "default" }, "spec": { "suspend": true } });
         kube::create(&mut world, "prod", "jobs.batch", job);
         let job = world.store("prod").unwrap().get("jobs.batch", "default/job").cloned().unwrap();

@@ -272,7 +272,7 @@ mod tests {
         pass(&mut idle, 30);
         assert_eq!(jobs(&idle), 0);
         let mut failing = world(json!({}), Some("1"));
-        pass(&mut failing, 30);
+        pass(&mut failing, 29);
         assert_eq!(jobs(&failing), 1, "failedJobsHistoryLimit");
     }
 }

@@ -103,7 +103,11 @@ impl Rollout {
         let mut sets: Vec<Value> = own.filter(|set| !pod::is_ending(set)).cloned().collect();
         sets.sort_by_key(|set| (text(&set["metadata"], "creationTimestamp").to_owned(), revision(set), key_of(set)));
         let template = &deployment["spec"]["template"];
-        let at = sets.iter().position(|set| without_hash(&set["spec"]["template"]) == *template);
+        // A template that came past the API server lacks defaults that its set has: the name tells it, too.
+        let named = format!("{}-{}", text(&deployment["metadata"], "name"), pod::hash(template));
+        let is_of =
+            |set: &Value| without_hash(&set["spec"]["template"]) == *template || set["metadata"]["name"] == named;
+        let at = sets.iter().position(is_of);
         let current = at.map(|at| sets.remove(at));
         Some(Rollout { cluster: cluster.to_owned(), key: key.to_owned(), deployment, current, others: sets })
     }

@@ -257,7 +257,7 @@ pub fn play(node: &mut Value, now: &str) {
         }
     }
     status["phase"] = json!("Running");
-    taint(node, None);
+    taint(node, None, now);
 }
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
@@ -268,7 +268,7 @@ pub fn set_ready(node: &mut Value, now: &str) {
     let condition = json!({ "type": "Ready", "status": "True", "reason": "KubeletReady",
         "message": "kubelet is posting ready status" });
     pod::set_condition(node, now, condition);
-    taint(node, None);
+    taint(node, None, now);
     for (name, reason) in [
         ("MemoryPressure", "KubeletHasSufficientMemory"),
         ("DiskPressure", "KubeletHasNoDiskPressure"),
@@ -282,7 +282,7 @@ pub fn set_ready(node: &mut Value, now: &str) {
 pub fn set_not_ready(node: &mut Value, now: &str, message: &str) {
     let condition = json!({ "type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": message });
     pod::set_condition(node, now, condition);
-    taint(node, Some(NOT_READY));
+    taint(node, Some(NOT_READY), now);
 }
 
 /// Nobody has heard of its kubelet for a while.
@@ -292,13 +292,19 @@ pub fn set_unknown(node: &mut Value, now: &str) {
             "message": "Kubelet stopped posting node status." });
         pod::set_condition(node, now, condition);
     }
-    taint(node, Some(UNREACHABLE));
+    taint(node, Some(UNREACHABLE), now);
 }
 
-fn taint(node: &mut Value, with: Option<&str>) {
-    let mut taints = list(&node["spec"]["taints"]).to_vec();
+/// No pod comes that does not tolerate the state of a node, and those that are there go when they have had enough of it.
+fn taint(node: &mut Value, with: Option<&str>, now: &str) {
+    let before = list(&node["spec"]["taints"]).to_vec();
+    let mut taints = before.clone();
     taints.retain(|one| !matches!(text(one, "key"), NOT_READY | UNREACHABLE));
-    taints.extend(with.map(|key| json!({ "key": key, "effect": "NoSchedule" })));
+    for effect in ["NoSchedule", "NoExecute"] {
+        let Some(key) = with else { break };
+        let known = before.iter().find(|one| one["key"] == key && one["effect"] == effect).cloned();
+        taints.push(known.unwrap_or_else(|| json!({ "key": key, "effect": effect, "timeAdded": now })));
+    }
     if taints.is_empty() {
         if let Some(spec) = node["spec"].as_object_mut() {
             spec.remove("taints");
