@@ -18,6 +18,24 @@ const fn session(
     Binding { name, effect, doc, params, options: &[], returns, raises, run: Run::Control }
 }
 
+/// What `aws::using` can change.
+pub const USING_KEYS: &[Param] = &[
+    Param::option("region", Ty::Text, "such as \"eu-west-1\""),
+    Param::option("profile", Ty::Text, "of the AWS configuration files"),
+    Param::option("role_arn", Ty::Text, "a role to assume"),
+];
+
+/// What `aws::expect` can be told.
+pub const EXPECT_KEYS: &[Param] = &[Param::option("account", Ty::Text, "twelve digits; empty: any")];
+
+/// Parts of an ARN.
+pub const ARN_KEYS: &[Param] = &[
+    Param::new("service", Ty::Text, "such as \"iam\""),
+    Param::new("resource", Ty::Text, "such as \"role/prod\""),
+    Param::option("region", Ty::Text, "\"\" for none; default: where one is"),
+    Param::option("account", Ty::Text, "\"\" for none; default: where one is"),
+];
+
 static USING: Binding = session(
     "aws::using",
     Effect::Pure,
@@ -29,7 +47,7 @@ Nests, and holds in branches of `parallel`; a cluster handle keeps what it was m
 aws::using(#{ region: \"eu-west-1\" }, || aws::region()) //=> \"eu-west-1\"
 ```",
     &[
-        Param::new("options", Ty::Map, "`region`, `profile`, `role_arn`"),
+        Param::new("options", Ty::Keys(USING_KEYS), "`region`, `profile`, `role_arn`"),
         Param::new("body", Ty::Any, "a closure without parameters"),
     ],
     "what the closure returns",
@@ -44,7 +62,7 @@ static EXPECT: Binding = session(
 ```rhai
 aws::expect(#{ account: \"\" }).region
 ```",
-    &[Param::new("options", Ty::Map, "`account`: twelve digits as text; empty: any")],
+    &[Param::new("options", Ty::Keys(EXPECT_KEYS), "`account`: twelve digits as text; empty: any")],
     "#{ account, arn, partition, region, user_id }",
     &[Kind::Refused, Kind::Expired],
 );
@@ -84,7 +102,7 @@ static ARN: Binding = session(
 ```rhai
 aws::arn(#{ service: \"iam\", region: \"\", account: \"aws\", resource: \"policy/AmazonEKSClusterPolicy\" })
 ```",
-    &[Param::new("parts", Ty::Map, "`service`, `resource`, `region` (\"\" for none), `account` (\"\" for none)")],
+    &[Param::new("parts", Ty::Keys(ARN_KEYS), "`service`, `resource`, `region` (\"\" for none), `account` (\"\" for none)")],
     "text",
     &[Kind::Invalid],
 );

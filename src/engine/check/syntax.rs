@@ -1,0 +1,53 @@
+//! Scripts that do not parse. The engine stops at the first mistake; functions after it are read without the one that
+//! is wrong, so that one look tells the mistakes of all functions.
+
+use rhai::{AST, Engine, LexError, ParseErrorType, Position};
+
+use super::rules;
+use super::{Finding, fault};
+use crate::engine::isolate;
+
+/// So many mistakes are told at most.
+const MISTAKES_MAX: usize = 20;
+
+/// The compiled script, or why it is none.
+pub(super) fn parse(engine: &Engine, source: &str, text: &str) -> Result<AST, Vec<Finding>> {
+    let mut rest = text.to_owned();
+    let mut found: Vec<Finding> = Vec::new();
+    while found.len() < MISTAKES_MAX {
+        match engine.compile(&rest) {
+            Ok(ast) if found.is_empty() => return Ok(ast),
+            Ok(_) => break,
+            Err(failure) => {
+                found.push(finding(source, &failure.0, failure.1));
+                match without_the_function_at(&rest, failure.1) {
+                    Some(shorter) => rest = shorter,
+                    None => break,
+                }
+            }
+        }
+    }
+    Err(found)
+}
+
+pub(super) fn finding(source: &str, kind: &ParseErrorType, at: Position) -> Finding {
+    let is_reserved = matches!(kind, ParseErrorType::Reserved(_) | ParseErrorType::BadInput(LexError::ImproperKeyword(..)));
+    let rule = match kind {
+        ParseErrorType::VariableUndefined(_) => &rules::UNKNOWN_VARIABLE,
+        ParseErrorType::ModuleUndefined(_) => &rules::UNKNOWN_MODULE,
+        _ if is_reserved => &rules::RESERVED_WORD,
+        _ => &rules::SYNTAX,
+    };
+    let mut error = fault::parse_error(kind);
+    error.facts_mut().at = Some(fault::place(Some(source), at));
+    Finding { rule, error }
+}
+
+/// The text with blanks for the body of the function that a place lies in; none where it lies in no function.
+fn without_the_function_at(text: &str, at: Position) -> Option<String> {
+    let line = at.line()?;
+    let column = at.position().unwrap_or(1);
+    let body = isolate::bodies(text).into_iter().find(|body| body.contains(line, column))?;
+    let letters = text.chars().enumerate();
+    Some(letters.map(|(index, letter)| if body.holds(index) && letter != '\n' { ' ' } else { letter }).collect())
+}
