@@ -102,7 +102,11 @@ static ARN: Binding = session(
 ```rhai
 aws::arn(#{ service: \"iam\", region: \"\", account: \"aws\", resource: \"policy/AmazonEKSClusterPolicy\" })
 ```",
-    &[Param::new("parts", Ty::Keys(ARN_KEYS), "`service`, `resource`, `region` (\"\" for none), `account` (\"\" for none)")],
+    &[Param::new(
+        "parts",
+        Ty::Keys(ARN_KEYS),
+        "`service`, `resource`, `region` (\"\" for none), `account` (\"\" for none)",
+    )],
     "text",
     &[Kind::Invalid],
 );

@@ -155,7 +155,9 @@ impl Finder {
             }
         }
         match embedded(name) {
-            Some(text) => Ok(Found { source: format!("{EMBEDDED}stdlib/{name}.rhai"), text: text.to_owned(), differs: false }),
+            Some(text) => {
+                Ok(Found { source: format!("{EMBEDDED}stdlib/{name}.rhai"), text: text.to_owned(), differs: false })
+            }
             None => Err(unknown_module(name)),
         }
     }

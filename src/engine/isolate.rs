@@ -74,7 +74,8 @@ pub fn bodies(text: &str) -> Vec<Body> {
     while let Some(open) = next_body(&mut scan) {
         let (mut depth, mut close) = (1, letters.len());
         while scan.at < letters.len() {
-            let begins = scan.at > 0 && letters[scan.at - 1] == '\n' && matches!(scan.word().as_str(), "fn" | "private");
+            let begins =
+                scan.at > 0 && letters[scan.at - 1] == '\n' && matches!(scan.word().as_str(), "fn" | "private");
             match scan.peek(0) {
                 _ if begins => depth = 0,
                 Some('{') => depth += 1,

@@ -28,7 +28,7 @@ use rhai::{
 use serde_json::Value;
 
 use self::call::{Caller, Thrown};
-use self::check::{Checker, Finding, Ground, Role};
+use self::check::{Checker, Ground};
 use self::import::{Finder, Imports};
 use self::names::Names;
 use crate::bindings;
@@ -36,6 +36,7 @@ use crate::catalog::{Binding, Run};
 use crate::cloud::Connection;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
+use crate::project::Project;
 use crate::session::Session;
 use crate::sources::Sources;
 use crate::value::{self, Secret, Show};
@@ -91,12 +92,7 @@ impl Interpreter {
         for (namespace, module) in modules(session, wanted) {
             engine.register_static_module(namespace, module.into());
         }
-        let names = Names {
-            bindings: bindings::all().collect(),
-            modules: import::embedded_names().map(str::to_owned).collect(),
-        };
-        let finder = Finder::of(&session.project);
-        let ground = Arc::new(Ground { finder, names, ..Ground::default() });
+        let ground = Arc::new(Ground::of(Finder::of(&session.project)));
         engine.set_module_resolver(Imports::new(session, sources, &ground));
         Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), ground })
     }
@@ -133,16 +129,11 @@ impl Interpreter {
         check::refuse_certain(&self.engine, &self.ground, source, &text, &script.ast)
     }
 
-    /// Everything that is wrong with a text, without running it. `role`: what it is for, where that is known.
-    pub fn check(&self, source: &str, text: &str, role: Option<Role>) -> Result<Vec<Finding>> {
-        self.sources.insert(source, text);
-        let ground = Ground {
-            builtins: self.ground.builtins.clone(),
-            finder: self.ground.finder.clone(),
-            ..Ground::default()
-        };
-        let lenient = grammar()?;
-        Ok(Checker::new(&lenient, &self.engine, &ground).text(source, text, role))
+    /// Checks scripts of a project without running them. Needs an interpreter with every service.
+    pub fn checker(&self, project: &Project) -> Result<Checker<'_>> {
+        let builtins = self.ground.builtins.clone();
+        let ground = Ground { builtins, ..Ground::of(Finder::of(project)) };
+        Ok(Checker::new(grammar()?, &self.engine, ground))
     }
 
     /// Runs a compiled script to its last expression.

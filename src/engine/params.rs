@@ -92,9 +92,7 @@ pub fn declared_input(name: &str, spec: &Expr) -> Result<Input> {
 pub fn places(ast: &AST) -> Vec<(String, Position)> {
     let first = ast.statements().iter().find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)));
     match first.and_then(params_argument) {
-        Some(Expr::Map(entries, _)) => {
-            entries.0.iter().map(|(key, _)| (key.name.to_string(), key.pos)).collect()
-        }
+        Some(Expr::Map(entries, _)) => entries.0.iter().map(|(key, _)| (key.name.to_string(), key.pos)).collect(),
         _ => Vec::new(),
     }
 }

@@ -266,7 +266,8 @@ impl<'a> Walk<'a> {
             return;
         }
         let own = self.own_functions(name);
-        let methods = arities.map(|known| known.iter().filter_map(|count| count.checked_sub(1)).collect::<BTreeSet<_>>());
+        let methods =
+            arities.map(|known| known.iter().filter_map(|count| count.checked_sub(1)).collect::<BTreeSet<_>>());
         if let Some(error) = wrong_arity(&format!(".{name}"), arity, &own, methods.as_ref()) {
             return self.report(&rules::WRONG_ARITY, error, at);
         }
@@ -329,9 +330,10 @@ impl<'a> Walk<'a> {
             let (name, arity) = (function.name.as_str(), function.params.len());
             if self.known.plain(name).is_some_and(|known| known.contains(&(arity + 1))) {
                 let parameters = count("parameter", arity);
-                let error =
-                    Error::invalid(format!("function `{name}` with {parameters} would replace the method `.{name}` everywhere"))
-                        .hint(format!("give it a longer name, such as `{name}_it`"));
+                let error = Error::invalid(format!(
+                    "function `{name}` with {parameters} would replace the method `.{name}` everywhere"
+                ))
+                .hint(format!("give it a longer name, such as `{name}_it`"));
                 self.report(&rules::TAKEN_METHOD, error, script.function_place(function));
             }
         }
@@ -355,12 +357,7 @@ fn names_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
 }
 
 /// ``vpc::ensure` takes 1 argument, found 2``, where there is a function of that name.
-fn wrong_arity(
-    name: &str,
-    found: usize,
-    same: &[(usize, String)],
-    builtin: Option<&BTreeSet<usize>>,
-) -> Option<Error> {
+fn wrong_arity(name: &str, found: usize, same: &[(usize, String)], builtin: Option<&BTreeSet<usize>>) -> Option<Error> {
     let mut arities: BTreeSet<usize> = same.iter().map(|(arity, _)| *arity).collect();
     arities.extend(builtin.into_iter().flatten());
     let most = arities.iter().next_back()?;

@@ -243,14 +243,20 @@ fn takes<'m>(module: &Module, function: &'m Function) -> Option<Takes<'m>> {
         }
         _ => false,
     };
-    let call = function.body.iter().find(|statement| !matches!(statement, Stmt::Expr(expr) if matches!(**expr, Expr::Custom(..))))?;
+    let call = function
+        .body
+        .iter()
+        .find(|statement| !matches!(statement, Stmt::Expr(expr) if matches!(**expr, Expr::Custom(..))))?;
     let Stmt::Var(parts, ..) = call else { return None };
     let Expr::FnCall(call, _) = &parts.1 else { return None };
     let [_, Expr::Variable(given, ..), Expr::Array(required, _), Expr::Map(defaults, _)] = call.args.as_slice() else {
         return None;
     };
     let root = call.namespace.root();
-    if call.name != "take" || call.namespace.is_empty() || !module.ast.statements().iter().any(|one| is_import(one, root)) {
+    if call.name != "take"
+        || call.namespace.is_empty()
+        || !module.ast.statements().iter().any(|one| is_import(one, root))
+    {
         return None;
     }
     let required = required.iter().map(|name| match name {

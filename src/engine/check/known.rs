@@ -214,20 +214,23 @@ pub struct Known<'e> {
     ground: &'e Ground,
     follows_imports: bool,
     namespaces: BTreeSet<&'static str>,
-    modules: RefCell<BTreeMap<String, Loaded>>,
+    modules: Modules,
     /// Whether assertions are known.
     pub has_assertions: bool,
 }
 
+/// Modules that were taken apart already, by their source.
+pub type Modules = Rc<RefCell<BTreeMap<String, Loaded>>>;
+
 /// A module, or why it is none.
-type Loaded = std::result::Result<Rc<Module>, Box<Error>>;
+pub type Loaded = std::result::Result<Rc<Module>, Box<Error>>;
 
 /// What a wrong import breaks.
 pub type Problem = Box<(&'static Rule, Error)>;
 
 impl<'e> Known<'e> {
     /// `engine` parses scripts, `plain` is the one whose functions they can call.
-    pub fn new(engine: &'e Engine, plain: &'e Engine, ground: &'e Ground) -> Known<'e> {
+    pub fn new(engine: &'e Engine, plain: &'e Engine, ground: &'e Ground, modules: Modules) -> Known<'e> {
         let services = aws_dynamic::services().iter().map(|service| service.name);
         let namespaces = services.chain(bindings::all().map(|binding| binding.namespace()));
         Known {
@@ -236,14 +239,14 @@ impl<'e> Known<'e> {
             ground,
             follows_imports: true,
             namespaces: namespaces.filter(|name| !name.is_empty()).collect(),
-            modules: RefCell::default(),
+            modules,
             has_assertions: false,
         }
     }
 
     /// For a look at one script alone: imports lead nowhere, and nothing is said of them.
     pub fn alone(engine: &'e Engine, ground: &'e Ground) -> Known<'e> {
-        Known { follows_imports: false, ..Known::new(engine, engine, ground) }
+        Known { follows_imports: false, ..Known::new(engine, engine, ground, Modules::default()) }
     }
 
     /// Words for unknown names.
@@ -314,8 +317,7 @@ impl<'e> Known<'e> {
             error.facts_mut().at = Some(fault::place(Some(&found.source), failure.1));
             Box::new(error)
         });
-        let loaded =
-            loaded.map(|ast| Rc::new(Module::new(&found.source, &found.text, ast, Some(Role::Module))));
+        let loaded = loaded.map(|ast| Rc::new(Module::new(&found.source, &found.text, ast, Some(Role::Module))));
         self.modules.borrow_mut().insert(found.source, loaded.clone());
         loaded
     }

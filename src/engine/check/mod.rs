@@ -21,13 +21,14 @@ mod walk;
 use rhai::{AST, Engine};
 use serde_json::{Value, json};
 
-use self::known::Known;
 pub use self::known::{Builtins, Module, Role};
+use self::known::{Known, Modules};
 use self::rules::{Rule, Weight};
 use self::walk::Walk;
-use super::fault;
 use super::import::{Compiled, Finder};
 use super::names::Names;
+use super::{fault, import};
+use crate::bindings;
 use crate::error::{Error, Result, count};
 
 /// One thing that is wrong.
@@ -75,29 +76,41 @@ pub struct Ground {
     pub compiled: Compiled,
 }
 
+impl Ground {
+    /// For the scripts of one project.
+    pub fn of(finder: Finder) -> Ground {
+        let names = Names {
+            bindings: bindings::all().collect(),
+            modules: import::embedded_names().map(str::to_owned).collect(),
+        };
+        Ground { finder, names, ..Ground::default() }
+    }
+}
+
 /// Checks scripts of one project.
 pub struct Checker<'e> {
     /// Parses scripts that read names which do not exist.
-    lenient: &'e Engine,
+    lenient: Engine,
     /// Parses scripts as they are run.
     strict: &'e Engine,
-    ground: &'e Ground,
+    ground: Ground,
+    modules: Modules,
 }
 
 impl<'e> Checker<'e> {
     /// `lenient` parses scripts whose names do not all exist; `strict` is the engine that would run them.
-    pub fn new(lenient: &'e Engine, strict: &'e Engine, ground: &'e Ground) -> Checker<'e> {
-        Checker { lenient, strict, ground }
+    pub fn new(lenient: Engine, strict: &'e Engine, ground: Ground) -> Checker<'e> {
+        Checker { lenient, strict, ground, modules: Modules::default() }
     }
 
     /// Everything that is wrong with a text, in the order of its lines. `role`: what it is for, where that is known.
     pub fn text(&self, source: &str, text: &str, role: Option<Role>) -> Vec<Finding> {
-        let ast = match syntax::parse(self.lenient, source, text) {
+        let ast = match syntax::parse(&self.lenient, source, text) {
             Ok(ast) => ast,
             Err(findings) => return sorted(findings),
         };
         let module = Module::new(source, text, ast, role);
-        let mut known = Known::new(self.lenient, self.strict, self.ground);
+        let mut known = Known::new(&self.lenient, self.strict, &self.ground, self.modules.clone());
         known.has_assertions = module.is_test();
         let mut found = walk(&module, &known);
         let is_unknown = |finding: &Finding| finding.rule.weight == Weight::Refused;
@@ -126,7 +139,7 @@ pub fn refuse(engine: &Engine, ground: &Ground, source: &str, text: &str, ast: &
 /// Refuses a compiled script that can not work, for what is wrong in it or in the project's modules that it imports.
 pub fn refuse_certain(engine: &Engine, ground: &Ground, source: &str, text: &str, ast: &AST) -> Result<()> {
     let module = Module::new(source, text, ast.clone(), None);
-    let mut known = Known::new(engine, engine, ground);
+    let mut known = Known::new(engine, engine, ground, Modules::default());
     known.has_assertions = module.is_test();
     let mut found = errors(&module, &known);
     for module in known.project_modules(&module) {

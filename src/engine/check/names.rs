@@ -141,7 +141,8 @@ impl<'a> Walk<'a> {
 
     pub(super) fn unknown_module(&self, name: &str) -> Error {
         let error = Error::invalid(format!("module `{name}` is not imported"));
-        let near = self.aliases.iter().map(|alias| alias.name.as_str()).chain(self.known.namespaces());
+        let mut near: Vec<&str> = self.aliases.iter().map(|alias| alias.name.as_str()).collect();
+        near.extend(self.known.namespaces());
         if let Some(hint) = did_you_mean(name, near) {
             return error.hint(hint);
         }
@@ -180,8 +181,8 @@ impl<'a> Walk<'a> {
             if function.is_closure || !is_own || is_test || self.referenced.contains(&function.key()) {
                 continue;
             }
-            let error = Error::invalid(format!("function `{}` is never called", function.signature()))
-                .hint("remove it");
+            let error =
+                Error::invalid(format!("function `{}` is never called", function.signature())).hint("remove it");
             self.report(&rules::UNUSED_FUNCTION, error, script.function_place(function));
         }
     }

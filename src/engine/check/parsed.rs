@@ -77,8 +77,7 @@ fn fill(ast: &AST, keys: &[Key], found: &mut BTreeMap<Key, Function>) {
         many => {
             let (left, right) = many.split_at(many.len() / 2);
             for half in [left, right] {
-                let names: BTreeSet<(&str, usize)> =
-                    half.iter().map(|(name, arity)| (name.as_str(), *arity)).collect();
+                let names: BTreeSet<(&str, usize)> = half.iter().map(|(name, arity)| (name.as_str(), *arity)).collect();
                 let mut part = ast.clone();
                 part.retain_functions(|_, _, name, arity| names.contains(&(name, arity)));
                 fill(&part, half, found);
@@ -90,9 +89,7 @@ fn fill(ast: &AST, keys: &[Key], found: &mut BTreeMap<Key, Function>) {
 /// The closure that an expression makes: the engine's name for it, and how many variables it captures.
 pub fn closure(expr: &Expr) -> Option<(String, usize)> {
     match expr {
-        Expr::DynamicConstant(value, _) => {
-            value.read_lock::<FnPtr>().map(|pointer| (pointer.fn_name().to_owned(), 0))
-        }
+        Expr::DynamicConstant(value, _) => value.read_lock::<FnPtr>().map(|pointer| (pointer.fn_name().to_owned(), 0)),
         Expr::Stmt(block) => match block.statements() {
             [Stmt::Share(_), Stmt::Expr(inner)] => match &**inner {
                 Expr::FnCall(call, _) if call.name == "curry" => {

@@ -88,10 +88,11 @@ impl<'a> Walk<'a> {
         for frame in self.frames.iter().rev() {
             match *frame {
                 Frame::Step(base) if index < base => {
-                    let error =
-                        Error::invalid(format!("a step can not change `{name}`, which belongs to the script around it"))
-                            .note("a step hands on results only through its value, so that a resumed run has them too")
-                            .hint(format!("end the step with the new value: `{name} = step \"…\" {{ … }};`"));
+                    let error = Error::invalid(format!(
+                        "a step can not change `{name}`, which belongs to the script around it"
+                    ))
+                    .note("a step hands on results only through its value, so that a resumed run has them too")
+                    .hint(format!("end the step with the new value: `{name} = step \"…\" {{ … }};`"));
                     return self.report(&rules::STEP_ASSIGNMENT, error, at);
                 }
                 Frame::Branch(base) if index < base => {

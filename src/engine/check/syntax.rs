@@ -1,7 +1,7 @@
 //! Scripts that do not parse. The engine stops at the first mistake; functions after it are read without the one that
 //! is wrong, so that one look tells the mistakes of all functions.
 
-use rhai::{AST, Engine, LexError, ParseErrorType, Position};
+use rhai::{AST, Engine, ParseErrorType, Position};
 
 use super::rules;
 use super::{Finding, fault};
@@ -31,11 +31,10 @@ pub(super) fn parse(engine: &Engine, source: &str, text: &str) -> Result<AST, Ve
 }
 
 pub(super) fn finding(source: &str, kind: &ParseErrorType, at: Position) -> Finding {
-    let is_reserved = matches!(kind, ParseErrorType::Reserved(_) | ParseErrorType::BadInput(LexError::ImproperKeyword(..)));
     let rule = match kind {
         ParseErrorType::VariableUndefined(_) => &rules::UNKNOWN_VARIABLE,
         ParseErrorType::ModuleUndefined(_) => &rules::UNKNOWN_MODULE,
-        _ if is_reserved => &rules::RESERVED_WORD,
+        ParseErrorType::Reserved(_) => &rules::RESERVED_WORD,
         _ => &rules::SYNTAX,
     };
     let mut error = fault::parse_error(kind);

@@ -167,7 +167,9 @@ impl<'a> Walk<'a> {
                 let shape = self.expr(&parts.1);
                 let literal = self.literal(&parts.1);
                 self.declare(&parts.0.name, parts.0.pos, Origin::Let, shape, literal);
-                if flags.intersects(ASTFlags::EXPORTED) || (self.owner.is_none() && self.script.is_constant(&parts.0.name)) {
+                if flags.intersects(ASTFlags::EXPORTED)
+                    || (self.owner.is_none() && self.script.is_constant(&parts.0.name))
+                {
                     self.mark_read(&parts.0.name);
                 }
             }
