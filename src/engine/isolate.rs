@@ -70,6 +70,8 @@ impl Body {
 pub fn bodies(text: &str) -> Vec<Body> {
     let letters: Vec<char> = text.chars().collect();
     let mut scan = Scan { letters: &letters, at: 0 };
+    let ends = letters.iter().enumerate().filter(|(_, letter)| **letter == '\n');
+    let lines: Vec<usize> = std::iter::once(0).chain(ends.map(|(index, _)| index + 1)).collect();
     let mut found = Vec::new();
     while let Some(open) = next_body(&mut scan) {
         let (mut depth, mut close) = (1, letters.len());
@@ -89,9 +91,8 @@ pub fn bodies(text: &str) -> Vec<Body> {
             scan.step();
         }
         let place = |index: usize| {
-            let before = &letters[..index.min(letters.len())];
-            let line = before.iter().filter(|letter| **letter == '\n').count() + 1;
-            (line, before.iter().rev().take_while(|letter| **letter != '\n').count() + 1)
+            let line = lines.partition_point(|start| *start <= index);
+            (line, index - lines[line - 1] + 1)
         };
         found.push(Body { letters: open + 1..close, start: place(open), end: place(close) });
     }

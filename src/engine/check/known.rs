@@ -78,6 +78,8 @@ pub struct Module {
     /// What it is for.
     pub role: Role,
     called: OnceLock<Vec<Called>>,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl Module {
@@ -92,7 +94,8 @@ impl Module {
         let has_functions = functions.values().any(|function| !function.is_closure);
         let guessed = if only_declares && has_functions { Role::Module } else { Role::Runbook };
         let (source, text) = (source.to_owned(), text.to_owned());
-        Module { source, text, ast, functions, role: role.unwrap_or(guessed), called: OnceLock::new() }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect();
+        Module { source, text, ast, functions, role: role.unwrap_or(guessed), called: OnceLock::new(), lines }
     }
 
     /// Whether it holds tests.
@@ -149,7 +152,7 @@ impl Module {
     /// The text before a place.
     fn before(&self, at: Position) -> Option<&str> {
         let (line, column) = (at.line()?, at.position()?);
-        let start = self.text.split_inclusive('\n').take(line - 1).map(str::len).sum::<usize>();
+        let start = *self.lines.get(line - 1)?;
         let rest = self.text.get(start..)?;
         let inside = rest.char_indices().nth(column - 1).map_or(rest.len(), |(index, _)| index);
         self.text.get(..start + inside)
@@ -157,13 +160,19 @@ impl Module {
 
     /// The place of a byte of the text.
     fn place(&self, byte: usize) -> Position {
-        let before = self.text.get(..byte).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let start = self.lines.get(line - 1).copied().unwrap_or(0);
+        let column = self.text.get(start..byte).unwrap_or_default().chars().count() + 1;
         match (u16::try_from(line), u16::try_from(column)) {
             (Ok(line), Ok(column)) => Position::new(line, column),
             _ => Position::NONE,
         }
+    }
+
+    /// The function behind a closure, by the engine's name for it.
+    pub fn closure(&self, name: &str) -> Option<&Function> {
+        let found = self.functions.range((name.to_owned(), 0)..).next();
+        found.map(|(_, function)| function).filter(|function| function.name == name)
     }
 
     /// Where names stand that are separated by commas between two bytes of the text.

@@ -17,7 +17,7 @@ impl<'a> Walk<'a> {
         shape: Shape,
         literal: Option<&'a Expr>,
     ) {
-        let hidden = self.scope[self.floor..].iter().rfind(|variable| variable.name == name);
+        let hidden = self.find(name).map(|index| &self.scope[index]);
         if let Some(hidden) = hidden.filter(|_| !name.starts_with('_')) {
             let line = hidden.at.line().unwrap_or(0);
             let error = Error::invalid(format!("`{name}` hides another `{name}`"))
@@ -27,12 +27,16 @@ impl<'a> Walk<'a> {
         }
         let changes = self.before.is_none_or(|before| before.changed.contains(&at));
         let (shape, literal) = if changes { (Shape::Unknown, None) } else { (shape, literal) };
+        self.by_name.entry(name.to_owned()).or_default().push(self.scope.len());
         self.scope.push(Variable { name: name.to_owned(), at, origin, is_read: false, shape, literal });
     }
 
     /// Leaves a scope: what was introduced in it is out of reach.
     pub(super) fn leave(&mut self, variables: usize, aliases: usize) {
         for variable in self.scope.split_off(variables.min(self.scope.len())) {
+            if let Some(places) = self.by_name.get_mut(&variable.name) {
+                places.pop();
+            }
             if variable.is_read || variable.name.starts_with('_') {
                 continue;
             }
@@ -55,7 +59,7 @@ impl<'a> Walk<'a> {
 
     /// The index of a variable in reach.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.scope.iter().rposition(|variable| variable.name == name).filter(|index| *index >= self.floor)
+        self.by_name.get(name)?.last().copied()
     }
 
     pub(super) fn mark_read(&mut self, name: &str) {
@@ -94,7 +98,7 @@ impl<'a> Walk<'a> {
     }
 
     fn unknown_variable(&self, name: &str) -> Error {
-        let near = self.scope[self.floor..].iter().map(|variable| variable.name.as_str());
+        let near = self.scope.iter().map(|variable| variable.name.as_str());
         let error = Error::invalid(format!("variable `{name}` does not exist"));
         if let Some(hint) = did_you_mean(name, near) {
             return error.hint(hint);
@@ -142,7 +146,9 @@ impl<'a> Walk<'a> {
     pub(super) fn unknown_module(&self, name: &str) -> Error {
         let error = Error::invalid(format!("module `{name}` is not imported"));
         let mut near: Vec<&str> = self.aliases.iter().map(|alias| alias.name.as_str()).collect();
-        near.extend(self.known.namespaces());
+        for namespace in self.known.namespaces() {
+            near.push(namespace);
+        }
         if let Some(hint) = did_you_mean(name, near) {
             return error.hint(hint);
         }

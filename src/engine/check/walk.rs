@@ -17,6 +17,9 @@ use super::shape::Shape;
 use crate::engine::{STEP, fault};
 use crate::error::Error;
 
+/// A script with more findings than this is told so many of them.
+const FINDINGS_MAX: usize = 200;
+
 /// What introduced a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -71,8 +74,8 @@ pub(super) struct Walk<'a> {
     pub before: Option<&'a Learned>,
     pub learned: Learned,
     pub scope: Vec<Variable<'a>>,
-    /// The first variable that the function being walked can see.
-    pub floor: usize,
+    /// Places of the variables of each name in the scope.
+    pub by_name: BTreeMap<String, Vec<usize>>,
     pub frames: Vec<Frame>,
     pub aliases: Vec<Alias>,
     pub found: Vec<Finding>,
@@ -93,7 +96,7 @@ impl<'a> Walk<'a> {
             before,
             learned: Learned::default(),
             scope: Vec::new(),
-            floor: 0,
+            by_name: BTreeMap::new(),
             frames: Vec::new(),
             aliases: Vec::new(),
             found: Vec::new(),
@@ -109,7 +112,7 @@ impl<'a> Walk<'a> {
     pub fn script(&mut self) {
         self.statements(self.script.ast.statements());
         let aliases = self.aliases.len();
-        let top = std::mem::take(&mut self.scope);
+        let top = (std::mem::take(&mut self.scope), std::mem::take(&mut self.by_name));
         for function in self.script.functions.values().filter(|function| !function.is_closure) {
             self.owner = Some(function.key());
             let places = self.script.parameter_places(function);
@@ -121,7 +124,7 @@ impl<'a> Walk<'a> {
             self.leave(0, aliases);
         }
         self.owner = None;
-        self.scope = top;
+        (self.scope, self.by_name) = top;
         self.leave(0, 0);
     }
 
@@ -131,7 +134,7 @@ impl<'a> Walk<'a> {
     }
 
     pub fn report(&mut self, rule: &'static Rule, error: Error, at: Position) {
-        if !self.judges() {
+        if !self.judges() || self.found.len() >= FINDINGS_MAX {
             return;
         }
         let mut error = error;
@@ -139,7 +142,11 @@ impl<'a> Walk<'a> {
             error.facts_mut().at = Some(fault::place(Some(&self.script.source), at));
         }
         let place = &error.facts().at;
-        let is_new = |finding: &Finding| !std::ptr::eq(finding.rule, rule) || finding.error.facts().at != *place;
+        let message = &error.facts().message;
+        let is_new = |finding: &Finding| {
+            let known = finding.error.facts();
+            !std::ptr::eq(finding.rule, rule) || known.at != *place || known.message != *message
+        };
         if self.found.iter().all(is_new) {
             self.found.push(Finding { rule, error });
         }
@@ -290,9 +297,7 @@ impl<'a> Walk<'a> {
     /// Walks the body of a closure where it stands; answers what it returns, as far as that can be told.
     pub fn closure(&mut self, name: &str, captured: usize, at: Position, frame: Frame) -> Shape {
         let script = self.script;
-        let Some(function) = script.functions.values().find(|function| function.name == name) else {
-            return Shape::Unknown;
-        };
+        let Some(function) = script.closure(name) else { return Shape::Unknown };
         let variables = self.scope.len();
         let places = self.script.closure_places(at);
         for (index, name) in function.params.iter().skip(captured).enumerate() {
