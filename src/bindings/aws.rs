@@ -5,7 +5,7 @@ use crate::error::Kind;
 
 /// `aws::`.
 pub static ALL: &[&Binding] =
-    &[&USING, &EXPECT, &IDENTITY, &REGION, &PARTITION, &ARN, &DEFAULT_TAGS, &SETTINGS, &OPERATION_EXISTS];
+    &[&CLUSTER, &USING, &EXPECT, &IDENTITY, &REGION, &PARTITION, &ARN, &DEFAULT_TAGS, &SETTINGS, &OPERATION_EXISTS];
 
 const fn session(
     name: &'static str,
@@ -35,6 +35,22 @@ pub const ARN_KEYS: &[Param] = &[
     Param::option("region", Ty::Text, "\"\" for none; default: where one is"),
     Param::option("account", Ty::Text, "\"\" for none; default: where one is"),
 ];
+
+static CLUSTER: Binding = session(
+    "kube::cluster",
+    Effect::Read,
+    "A handle on a cluster of EKS by its name; its methods are the `kube::` functions.
+
+It keeps the account, role and region under which it was made.
+
+```rhai
+kube::cluster(\"prod\").get(\"cm\", \"aws-auth\", #{ namespace: \"kube-system\" }).kind //=> \"ConfigMap\"
+kube::cluster(\"nobody\") //=> error: not_found
+```",
+    &[Param::new("name", Ty::Text, "of the cluster")],
+    "a handle; it is no plain data, so a step can not end with it",
+    &[Kind::NotFound],
+);
 
 static USING: Binding = session(
     "aws::using",

@@ -193,8 +193,8 @@ impl Reading<'_> {
         for (key, value) in map {
             let inside = format!("{path}.{key}");
             let flaw = match keys.iter().find(|known| known.name == key) {
-                _ if value.is_null() || self.opaque.contains(&inside) => continue,
                 None => Some((FlawKind::Key, unknown_option(self.binding.name, key, keys))),
+                Some(_) if value.is_null() || self.opaque.contains(&inside) => continue,
                 Some(known) => checked(self.binding.name, known, value).err().map(|flaw| *flaw),
             };
             if let Some((kind, error)) = flaw {

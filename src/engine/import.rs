@@ -150,7 +150,7 @@ impl Finder {
         let itself = importer.map(|file| self.absolute(file)).and_then(|file| file.canonicalize().ok());
         for candidate in beside.into_iter().chain(shared) {
             // A test of `vpc` is called `vpc` as well, and means the module.
-            if candidate.is_file() && candidate.canonicalize().ok() != itself {
+            if candidate.is_file() && candidate.canonicalize().ok() != itself && !holds_tests(&candidate) {
                 return self.read(&candidate, name);
             }
         }
@@ -185,6 +185,11 @@ impl Finder {
         let differs = embedded(name).is_some_and(|embedded| embedded != text);
         Ok(Found { source, text, differs })
     }
+}
+
+/// Tests are called as the modules that they test, and are none themselves.
+fn holds_tests(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("fn test_")))
 }
 
 fn unknown_module(name: &str) -> Error {

@@ -31,15 +31,10 @@ fn with_checker<T: Send>(work: impl FnOnce(&Checker<'_>) -> T + Send) -> T {
 }
 
 fn told(finding: &Finding) -> String {
-    let facts = finding.error.facts();
+    let (facts, rule) = (finding.error.facts(), finding.rule);
     let at = facts.at.as_ref().map_or_else(String::new, |at| format!("{}:{}:{}", at.source, at.line, at.column));
-    format!(
-        "{at} {} {}: {}; {}",
-        finding.rule.weight.severity(),
-        finding.rule.name,
-        facts.message,
-        facts.notes.join("; ")
-    ) + &facts.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"))
+    let (notes, hint) = (facts.notes.join("; "), facts.hint.clone().unwrap_or_default());
+    format!("{at} {} {}: {}; {notes}; {hint}", rule.weight.severity(), rule.name, facts.message)
 }
 
 /// Checks files of a project of their own; the first is the script.

@@ -129,7 +129,9 @@ impl Maker<'_> {
             self.all(r"\blet ([a-z_0-9]+)").iter().map(|found| self.text[found[1].0..found[1].1].to_owned()).collect();
         for found in self.all(r"(let |const |fn |as |for |\.|::|\w|\|)?\b([a-z_][a-z0-9_]*)\b(\s*:|\s*\(|\||, [a-z_]+\|| =[^=]|, [a-z]+\) in| in )?") {
             let (from, to) = found[2];
-            let free = found[1] == (0, 0) && found[3] == (0, 0);
+            let line = &self.code[self.code[..from].rfind('\n').map_or(0, |end| end + 1)..from];
+            let is_parameter = line.contains("fn ") && !line.contains('{');
+            let free = found[1] == (0, 0) && found[3] == (0, 0) && !is_parameter;
             if free && declared.contains(&self.text[from..to]) {
                 let new = misspelt(&self.text[from..to]);
                 self.put("misspelt variable", &["unknown_variable"], from, to, &new, 0);

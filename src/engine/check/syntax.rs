@@ -19,7 +19,7 @@ pub(super) fn parse(engine: &Engine, source: &str, text: &str) -> Result<AST, Ve
             Ok(ast) if found.is_empty() => return Ok(ast),
             Ok(_) => break,
             Err(failure) => {
-                found.push(finding(source, &failure.0, failure.1));
+                found.push(finding(source, &failure.0, on_text(text, failure.1)));
                 match without_the_function_at(&rest, failure.1) {
                     Some(shorter) => rest = shorter,
                     None => break,
@@ -40,6 +40,18 @@ pub(super) fn finding(source: &str, kind: &ParseErrorType, at: Position) -> Find
     let mut error = fault::parse_error(kind);
     error.facts_mut().at = Some(fault::place(Some(source), at));
     Finding { rule, error }
+}
+
+/// A mistake at the end of a script is shown where its text ends.
+fn on_text(text: &str, at: Position) -> Position {
+    let last = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last();
+    match (last, at.line()) {
+        (Some((index, line)), Some(number)) if number > index + 1 => {
+            let (line, column) = (u16::try_from(index + 1), u16::try_from(line.trim_end().chars().count()));
+            line.ok().zip(column.ok()).map_or(at, |(line, column)| Position::new(line, column))
+        }
+        _ => at,
+    }
 }
 
 /// The text with blanks for the body of the function that a place lies in; none where it lies in no function.

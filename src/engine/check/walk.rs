@@ -12,7 +12,7 @@ use super::Finding;
 use super::effects::Called;
 use super::known::{Known, Module};
 use super::parsed::{self, Key, Link};
-use super::rules::Rule;
+use super::rules::{Rule, Weight};
 use super::shape::Shape;
 use crate::engine::{STEP, fault};
 use crate::error::Error;
@@ -86,6 +86,8 @@ pub(super) struct Walk<'a> {
     /// Declared inputs with whether they are read; none once all of them escape in a whole.
     pub inputs: Option<BTreeMap<String, bool>>,
     pub has_params: bool,
+    /// Inside of arguments that are wrong on purpose: only what is refused is told.
+    pub excused: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -105,6 +107,7 @@ impl<'a> Walk<'a> {
             referenced: BTreeSet::new(),
             inputs: None,
             has_params: false,
+            excused: 0,
         }
     }
 
@@ -134,7 +137,8 @@ impl<'a> Walk<'a> {
     }
 
     pub fn report(&mut self, rule: &'static Rule, error: Error, at: Position) {
-        if !self.judges() || self.found.len() >= FINDINGS_MAX {
+        let is_excused = self.excused > 0 && rule.weight == Weight::Certain;
+        if !self.judges() || is_excused || self.found.len() >= FINDINGS_MAX {
             return;
         }
         let mut error = error;
