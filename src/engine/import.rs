@@ -31,7 +31,22 @@ pub struct Imports {
     session: Arc<Session>,
     sources: Sources,
     builtins: look::Builtins,
-    cache: Mutex<BTreeMap<String, Shared<Module>>>,
+    cache: Modules,
+}
+
+/// The modules that were read, by their source.
+#[derive(Clone, Default)]
+pub struct Modules(Arc<Mutex<BTreeMap<String, Shared<Module>>>>);
+
+impl Modules {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// So that they are read anew.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
 }
 
 thread_local! {
@@ -50,7 +65,12 @@ impl Imports {
     /// For one session.
     pub fn new(session: &Arc<Session>, sources: &Sources, builtins: &look::Builtins) -> Imports {
         let (session, sources, builtins) = (session.clone(), sources.clone(), builtins.clone());
-        Imports { session, sources, builtins, cache: Mutex::default() }
+        Imports { session, sources, builtins, cache: Modules::default() }
+    }
+
+    /// The modules that were read so far.
+    pub fn modules(&self) -> Modules {
+        self.cache.clone()
     }
 
     fn load(&self, engine: &Engine, source: Option<&str>, name: &str) -> Result<Shared<Module>, Box<EvalAltResult>> {
@@ -59,7 +79,7 @@ impl Imports {
             Box::new(EvalAltResult::ErrorRuntime(value, Position::NONE))
         };
         let found = self.find(source, name).map_err(thrown)?;
-        if let Some(module) = self.lock().get(&found.source).cloned() {
+        if let Some(module) = self.cache.lock().get(&found.source).cloned() {
             return Ok(module);
         }
         let _loading = Loading::enter(&found.source).map_err(thrown)?;
@@ -74,7 +94,7 @@ impl Imports {
             .map_err(|failure| self.in_module(&found.source, failure))?;
         module.set_id(found.source.clone());
         let module: Shared<Module> = module.into();
-        self.lock().insert(found.source, module.clone());
+        self.cache.lock().insert(found.source, module.clone());
         Ok(module)
     }
 
@@ -84,10 +104,6 @@ impl Imports {
             return failure;
         }
         Box::new(EvalAltResult::ErrorInModule(source.to_owned(), failure, Position::NONE))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
-        self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn find(&self, source: Option<&str>, name: &str) -> Result<Found> {

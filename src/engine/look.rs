@@ -257,6 +257,24 @@ impl Inside<'_> {
     }
 }
 
+/// The variables of other statements that a statement changes, also by a closure in it.
+pub fn changed_outside(ast: &AST, stmt: &Stmt) -> Vec<String> {
+    let inside = Inside { ast, source: "" };
+    let (mut own, mut changed) = (BTreeSet::new(), BTreeSet::new());
+    stmt.walk(&mut Vec::new(), &mut |path| {
+        let Some(node) = path.last() else { return true };
+        declare(node, &mut own);
+        let by_closure = match node {
+            ASTNode::Expr(expr) => closure(expr).and_then(|(pointer, captured)| inside.closure_changes(&pointer, captured)),
+            ASTNode::Stmt(_) => None,
+        };
+        let names = changed_variable(node).map(|(name, _)| name.to_owned()).into_iter();
+        changed.extend(names.chain(by_closure.map(|(name, _)| name)).filter(|name| !own.contains(name)));
+        true
+    });
+    changed.into_iter().collect()
+}
+
 /// A script that has this function and nothing else: the engine lets no one look into the body of one function in
 /// another way. (`clone_functions_only_filtered` of Rhai 1.27 keeps all functions.)
 pub fn one_function(ast: &AST, name: &str, parameters: usize) -> AST {

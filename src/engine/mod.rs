@@ -12,6 +12,7 @@ pub mod fault;
 pub mod here;
 pub mod import;
 pub mod isolate;
+pub mod lines;
 pub mod look;
 pub mod names;
 pub mod params;
@@ -27,7 +28,7 @@ use rhai::{
 use serde_json::Value;
 
 use self::call::{Caller, Thrown};
-use self::import::Imports;
+use self::import::{Imports, Modules};
 use self::names::Names;
 use crate::bindings;
 use crate::catalog::{Binding, Run};
@@ -68,6 +69,7 @@ pub struct Interpreter {
     sources: Sources,
     names: Names,
     builtins: look::Builtins,
+    modules: Modules,
 }
 
 impl Interpreter {
@@ -94,12 +96,14 @@ impl Interpreter {
             engine.register_static_module(namespace, module.into());
         }
         let builtins = look::Builtins::default();
-        engine.set_module_resolver(Imports::new(session, sources, &builtins));
+        let imports = Imports::new(session, sources, &builtins);
+        let modules = imports.modules();
+        engine.set_module_resolver(imports);
         let names = Names {
             bindings: bindings::all().collect(),
             modules: import::embedded_names().map(str::to_owned).collect(),
         };
-        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names, builtins })
+        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names, builtins, modules })
     }
 
     /// With the assertions that tests written in Rhai use.
@@ -146,10 +150,27 @@ impl Interpreter {
         value::to_json(result, Show::Hidden)
     }
 
+    /// Forgets the modules that were read, so that the next import reads them anew.
+    pub fn forget_modules(&self) {
+        self.modules.forget();
+    }
+
     /// The engine itself, for looking at scripts without running them.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// An engine that knows the grammar and nothing else: to see whether a text is a whole script.
+pub fn grammar() -> Result<Engine> {
+    let mut engine = Engine::new_raw();
+    limit(&mut engine);
+    engine.set_strict_variables(false);
+    isolate::register(&mut engine)?;
+    engine
+        .register_custom_syntax([STEP, "$expr$", "$block$"], false, |_, _| Ok(Dynamic::UNIT))
+        .map_err(|error| Error::bug(format!("`step` can not be registered: {error}")))?;
+    Ok(engine)
 }
 
 /// Runs something on a thread with a stack large enough for scripts.
