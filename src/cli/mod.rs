@@ -128,7 +128,8 @@ pub fn main() -> Exit {
         Err(failure) => return wrong_line(&failure),
     };
     let style = Style::new(line.verbose, line.no_color, line.output == Format::Json);
-    let Some(command) = line.command.or_else(|| ui::on_terminal().then(|| Command::Repl(repl::Flags::default()))) else {
+    let Some(command) = line.command.or_else(|| ui::on_terminal().then(|| Command::Repl(repl::Flags::default())))
+    else {
         ui::note(Line::command().render_help().to_string().trim_end());
         return Exit::Usage;
     };

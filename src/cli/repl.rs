@@ -51,7 +51,8 @@ fn run(flags: &SessionFlags, format: Format, style: Style) -> Result<bool> {
     };
     let started = start::start_with(flags, Path::new("."), true, front)?;
     let begun = started.session.cloud.clock.now();
-    let world = started.rehearsal.as_ref().map(|rehearsal| Arc::new(Simulated(rehearsal.twin.clone())) as Arc<dyn World>);
+    let world =
+        started.rehearsal.as_ref().map(|rehearsal| Arc::new(Simulated(rehearsal.twin.clone())) as Arc<dyn World>);
     let setup = Setup {
         session: started.session.clone(),
         sources: started.sources.clone(),

@@ -75,12 +75,7 @@ pub fn start(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, s
 }
 
 /// Starts a session that meets the operator in this way.
-pub fn start_with(
-    flags: &SessionFlags,
-    folder: &Path,
-    kubeconfig_by_default: bool,
-    front: Front,
-) -> Result<Started> {
+pub fn start_with(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, front: Front) -> Result<Started> {
     let project = Project::of(folder)?;
     let rehearsal = rehearsal::of(flags)?;
     let runtime = runtime()?;

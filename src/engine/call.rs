@@ -223,9 +223,7 @@ pub fn look_in_background(
     let caller = Caller::in_background(session);
     let args: Vec<Dynamic> = args.iter().map(|arg| value::to_dynamic(arg.clone(), Secrets::None)).collect();
     caller
-        .host_call(binding.name, binding.effect, &args, || {
-            prepare_binding(&caller, binding, Some(cluster), &args)
-        })
+        .host_call(binding.name, binding.effect, &args, || prepare_binding(&caller, binding, Some(cluster), &args))
         .map(|answer| answer.value)
 }
 

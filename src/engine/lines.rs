@@ -158,8 +158,7 @@ impl Interpreter {
         ast.set_source(SOURCE);
         let variables = lines.scope.len();
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut lines.scope, &ast);
-        let result =
-            result.map_err(|failure| fault::from_engine(&self.session, &self.names, Some(SOURCE), &failure));
+        let result = result.map_err(|failure| fault::from_engine(&self.session, &self.names, Some(SOURCE), &failure));
         if result.is_err() {
             lines.scope.rewind(variables);
             return result;

@@ -265,8 +265,10 @@ pub fn changed_outside(ast: &AST, stmt: &Stmt) -> Vec<String> {
         let Some(node) = path.last() else { return true };
         declare(node, &mut own);
         let by_closure = match node {
-            ASTNode::Expr(expr) => closure(expr).and_then(|(pointer, captured)| inside.closure_changes(&pointer, captured)),
-            ASTNode::Stmt(_) => None,
+            ASTNode::Expr(expr) => {
+                closure(expr).and_then(|(pointer, captured)| inside.closure_changes(&pointer, captured))
+            }
+            _ => None,
         };
         let names = changed_variable(node).map(|(name, _)| name.to_owned()).into_iter();
         changed.extend(names.chain(by_closure.map(|(name, _)| name)).filter(|name| !own.contains(name)));

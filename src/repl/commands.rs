@@ -116,8 +116,7 @@ fn help(_: &mut Repl, _: &str) -> Result<Next> {
     ];
     let rows: Vec<(String, &str)> = rows.chain(keys).collect();
     let width = rows.iter().map(|(name, _)| name.trim_end().chars().count()).max().unwrap_or(0);
-    let text: String =
-        rows.iter().map(|(name, help)| format!("{:width$}  {help}\n", name.trim_end())).collect();
+    let text: String = rows.iter().map(|(name, help)| format!("{:width$}  {help}\n", name.trim_end())).collect();
     ui::result(&text);
     Ok(Next::Prompt)
 }
@@ -191,8 +190,8 @@ fn load(repl: &mut Repl, argument: &str) -> Result<Next> {
         std::io::ErrorKind::NotFound => Error::invalid(format!("file `{}` does not exist", file.display())),
         _ => Error::invalid(format!("file `{}` can not be read: {error}", file.display())),
     })?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Error::invalid(format!("file `{}` is not UTF-8 text", file.display())))?;
+    let text =
+        String::from_utf8(text).map_err(|_| Error::invalid(format!("file `{}` is not UTF-8 text", file.display())))?;
     repl.evaluate(&text, Form::Table)?;
     Ok(Next::Prompt)
 }

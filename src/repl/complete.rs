@@ -41,9 +41,34 @@ const KEYWORDS: [(&str, &str); 14] = [
 
 /// Words that can not be a bare key of a map.
 const RESERVED: [&str; 28] = [
-    "async", "await", "case", "default", "go", "goto", "is", "match", "module", "new", "nil", "null", "package",
-    "protected", "public", "private", "shared", "spawn", "static", "super", "sync", "thread", "use", "var", "void",
-    "with", "yield", "return",
+    "async",
+    "await",
+    "case",
+    "default",
+    "go",
+    "goto",
+    "is",
+    "match",
+    "module",
+    "new",
+    "nil",
+    "null",
+    "package",
+    "protected",
+    "public",
+    "private",
+    "shared",
+    "spawn",
+    "static",
+    "super",
+    "sync",
+    "thread",
+    "use",
+    "var",
+    "void",
+    "with",
+    "yield",
+    "return",
 ];
 
 /// One thing that could stand there.
@@ -178,9 +203,7 @@ impl Search<'_> {
         let candidates = match commands::find(name).map(|command| command.wants) {
             Some(Wants::Name) => self.all_names(last),
             Some(Wants::File) => files(last),
-            Some(Wants::Words(words)) if is_first => {
-                words.iter().map(|word| Candidate::new(*word, "", "")).collect()
-            }
+            Some(Wants::Words(words)) if is_first => words.iter().map(|word| Candidate::new(*word, "", "")).collect(),
             Some(Wants::Cluster) if is_first => vec![Candidate::new("cluster", " ", "where `kube::` calls go")],
             Some(Wants::Cluster) => self.live(Query::Clusters, "cluster"),
             Some(Wants::Region) => self.live(Query::Regions, "region"),
@@ -389,11 +412,17 @@ impl Search<'_> {
         if value.is::<Handle>() {
             let methods = crate::bindings::kube::ALL.iter();
             let methods = methods.filter(|binding| matches!(binding.run, crate::catalog::Run::Cloud(_)));
-            return methods.map(|binding| Candidate::new(binding.short_name(), self.open(false), binding.summary())).collect();
+            return methods
+                .map(|binding| Candidate::new(binding.short_name(), self.open(false), binding.summary()))
+                .collect();
         }
         let mut found = Vec::new();
         if let Ok(map) = value.as_map_ref() {
-            found.extend(map.iter().filter(|(key, _)| is_bare(key)).map(|(key, value)| Candidate::new(key.as_str(), "", describe(value))));
+            found.extend(
+                map.iter()
+                    .filter(|(key, _)| is_bare(key))
+                    .map(|(key, value)| Candidate::new(key.as_str(), "", describe(value))),
+            );
         }
         found.extend(self.methods(value.type_name()));
         found
@@ -425,7 +454,7 @@ impl Search<'_> {
         let is_there = |name: &str| present.contains(name);
         let colon = self.rest.trim_start().starts_with(':');
         if let Some(shape) = input(&function, inside.index).and_then(|shape| inside.path.iter().try_fold(shape, down)) {
-            let Shape::Struct(shape) | Shape::Type(Type::Struct(shape)) = shape else { return Vec::new() };
+            let (Shape::Struct(shape) | Shape::Type(Type::Struct(shape))) = shape else { return Vec::new() };
             let mut fields: Vec<_> = shape.fields.iter().filter(|field| !is_there(field.name)).collect();
             fields.sort_by_key(|field| !field.required);
             let key = |field: &&aws_dynamic::Field| {
@@ -490,9 +519,13 @@ impl Search<'_> {
             }
             return match shape {
                 Some(Shape::Type(Type::Enum(shape))) => words(shape.values),
-                Some(Shape::Type(Type::Boolean)) if quote.is_none() => ["true", "false"].map(|word| Candidate::new(word, "", "")).into(),
+                Some(Shape::Type(Type::Boolean)) if quote.is_none() => {
+                    ["true", "false"].map(|word| Candidate::new(word, "", "")).into()
+                }
                 Some(Shape::Type(Type::List(_))) if quote.is_none() => vec![Candidate::new("[", "", "a list")],
-                Some(Shape::Type(Type::Struct(shape))) if quote.is_none() => vec![Candidate::new("#{ ", "", shape.name)],
+                Some(Shape::Type(Type::Struct(shape))) if quote.is_none() => {
+                    vec![Candidate::new("#{ ", "", shape.name)]
+                }
                 _ => Vec::new(),
             };
         }
@@ -507,7 +540,9 @@ impl Search<'_> {
                 words(&field.values.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Some(field) if field.name == "kind" && function.starts_with("kube::") => words(&KINDS),
-            Some(field) if field.ty == "boolean" && quote.is_none() => ["true", "false"].map(|word| Candidate::new(word, "", "")).into(),
+            Some(field) if field.ty == "boolean" && quote.is_none() => {
+                ["true", "false"].map(|word| Candidate::new(word, "", "")).into()
+            }
             _ => Vec::new(),
         }
     }
@@ -534,7 +569,8 @@ impl Search<'_> {
             _ => self.parameter(function, inside)?,
         };
         let (namespace, name) = function.split_once("::")?;
-        let makes_it = name.starts_with("create_") && key.trim_end_matches("_name") == name.trim_start_matches("create_");
+        let makes_it =
+            name.starts_with("create_") && key.trim_end_matches("_name") == name.trim_start_matches("create_");
         if namespace == "kube" {
             return self.kube_query(name, &key, inside, argument(0), sibling("namespace"));
         }
@@ -542,7 +578,9 @@ impl Search<'_> {
         match key.as_str() {
             _ if makes_it => None,
             "cluster_name" | "cluster" => Some(Query::Clusters),
-            "name" if namespace == "eks" && name.contains("_cluster") && name != "create_cluster" => Some(Query::Clusters),
+            "name" if namespace == "eks" && name.contains("_cluster") && name != "create_cluster" => {
+                Some(Query::Clusters)
+            }
             "nodegroup_name" => Some(Query::Nodegroups(cluster()?)),
             "addon_name" if !name.contains("versions") => Some(Query::Addons(cluster()?)),
             "principal_arn" if name != "create_access_entry" => Some(Query::AccessEntries(cluster()?)),
@@ -597,8 +635,22 @@ impl Search<'_> {
 
 /// What people list most.
 const KINDS: [&str; 16] = [
-    "pods", "nodes", "deployments", "daemonsets", "statefulsets", "services", "namespaces", "configmaps", "secrets",
-    "jobs", "cronjobs", "events", "ingresses", "persistentvolumeclaims", "serviceaccounts", "poddisruptionbudgets",
+    "pods",
+    "nodes",
+    "deployments",
+    "daemonsets",
+    "statefulsets",
+    "services",
+    "namespaces",
+    "configmaps",
+    "secrets",
+    "jobs",
+    "cronjobs",
+    "events",
+    "ingresses",
+    "persistentvolumeclaims",
+    "serviceaccounts",
+    "poddisruptionbudgets",
 ];
 
 fn is_bare(key: &str) -> bool {

@@ -229,7 +229,9 @@ fn callee(before: &[Token], text: &str) -> Option<(String, Option<String>)> {
     let name = name.text(text);
     match rest {
         [.., module, colons] if colons.text(text) == "::" => Some((format!("{}::{name}", module.text(text)), None)),
-        [.., value, dot] if matches!(dot.text(text), "." | "?.") => Some((name.to_owned(), Some(value.text(text).to_owned()))),
+        [.., value, dot] if matches!(dot.text(text), "." | "?.") => {
+            Some((name.to_owned(), Some(value.text(text).to_owned())))
+        }
         _ => Some((name.to_owned(), None)),
     }
 }
@@ -293,7 +295,8 @@ fn frames(before: &[Token], text: &str) -> Vec<Frame> {
         }
         match piece {
             "(" => {
-                let call = callee(&before[..index], text).filter(|(name, _)| !matches!(name.as_str(), "if" | "while" | "in" | "return" | "switch"));
+                let call = callee(&before[..index], text)
+                    .filter(|(name, _)| !matches!(name.as_str(), "if" | "while" | "in" | "return" | "switch"));
                 frames.push(match call {
                     Some((function, receiver)) => {
                         Frame::Call { function, receiver, arguments: vec![Vec::new()], complex: vec![false] }
@@ -397,7 +400,10 @@ mod tests {
         let links = |links: &[Option<&str>]| links.iter().map(|link| link.map(str::to_owned)).collect::<Vec<_>>();
         assert_eq!(dot("a.b[0].c"), Receiver { root: "a".into(), called: false, links: links(&[Some("b"), None]) });
         let call = dot("eks::describe_cluster(\"prod\").cluster.");
-        assert_eq!(call, Receiver { root: "eks::describe_cluster".into(), called: true, links: links(&[Some("cluster")]) });
+        assert_eq!(
+            call,
+            Receiver { root: "eks::describe_cluster".into(), called: true, links: links(&[Some("cluster")]) }
+        );
     }
 
     #[test]

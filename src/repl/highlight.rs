@@ -10,9 +10,9 @@ use super::tokens::{Kind, Token, tokens};
 const LENGTH_MAX: usize = 20_000;
 
 const KEYWORDS: [&str; 30] = [
-    "let", "const", "if", "else", "for", "in", "while", "loop", "do", "until", "fn", "private", "import", "export", "as",
-    "switch", "try", "catch", "throw", "return", "break", "continue", "true", "false", "this", "global", "step", "is",
-    "parallel", "retry",
+    "let", "const", "if", "else", "for", "in", "while", "loop", "do", "until", "fn", "private", "import", "export",
+    "as", "switch", "try", "catch", "throw", "return", "break", "continue", "true", "false", "this", "global", "step",
+    "is", "parallel", "retry",
 ];
 
 /// Highlights what is typed.
@@ -84,7 +84,9 @@ fn style(all: &[Token], index: usize, line: &str) -> Style {
             let service = module.and_then(aws_dynamic::service);
             let exists = service.is_none_or(|service| {
                 let waiter = text.strip_prefix("wait_until_").is_some_and(|name| service.waiter(name).is_some());
-                waiter || service.operation(text).is_some() || crate::bindings::all().any(|binding| binding.short_name() == text)
+                waiter
+                    || service.operation(text).is_some()
+                    || crate::bindings::all().any(|binding| binding.short_name() == text)
             });
             if exists { Style::new().fg(Color::Yellow) } else { Style::new().fg(Color::Red) }
         }

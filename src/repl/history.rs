@@ -177,7 +177,10 @@ pub fn has_secret(line: &str) -> bool {
 
 fn is_access_key(text: &str) -> bool {
     (text.starts_with("AKIA") || text.starts_with("ASIA")) && text.len() == 20
-        || text.len() == 40 && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+/".contains(letter)) && text.chars().any(|letter| letter.is_ascii_uppercase()) && text.chars().any(|letter| letter.is_ascii_digit())
+        || text.len() == 40
+            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+/".contains(letter))
+            && text.chars().any(|letter| letter.is_ascii_uppercase())
+            && text.chars().any(|letter| letter.is_ascii_digit())
 }
 
 /// The newest lines, for tests and for who wants to see them.

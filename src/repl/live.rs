@@ -139,12 +139,7 @@ fn names_of(session: &Arc<Session>, (service, name): (&str, &str), input: &Value
     Ok(items.filter_map(|item| item.as_str().or_else(|| item["region_name"].as_str())).map(str::to_owned).collect())
 }
 
-fn objects(
-    session: &Arc<Session>,
-    cluster: Option<&str>,
-    kind: &str,
-    namespace: Option<&str>,
-) -> Result<Vec<String>> {
+fn objects(session: &Arc<Session>, cluster: Option<&str>, kind: &str, namespace: Option<&str>) -> Result<Vec<String>> {
     let time = Duration::from_secs(10);
     let connection = match cluster {
         Some(name) => session.wait_in_background(time, session.cluster(&session.target(), name))?,

@@ -254,9 +254,8 @@ impl Repl {
         drop(limit);
         self.last_took = session.cloud.clock.since(begun);
         // A line that was over by the time the cancellation was seen is cancelled all the same.
-        let result = result.and_then(|value| {
-            if session.cancel.is_cancelled() { Err(session.cancel.reason()) } else { Ok(value) }
-        });
+        let result = result
+            .and_then(|value| if session.cancel.is_cancelled() { Err(session.cancel.reason()) } else { Ok(value) });
         session.cancel.renew();
         let value = result?;
         if !value.is_unit() {
@@ -310,7 +309,7 @@ impl Repl {
                         Shape::Let(name) => lines.variable(name).cloned().unwrap_or_default(),
                         _ => value.clone(),
                     };
-                    self.note_cluster(piece);
+                    note_cluster(&mut self.entries, &shared.session, piece);
                     self.entries.push(Entry::Ran(Item {
                         text: piece.to_owned(),
                         shape: statement.shape.clone(),
@@ -329,19 +328,6 @@ impl Repl {
             }
         }
         Ok(value)
-    }
-
-    /// Where bare `kube::` calls of this statement went, where nobody said so: a runbook has to.
-    fn note_cluster(&mut self, piece: &str) {
-        let session = &self.shared.session;
-        let known = self.entries.iter().any(|entry| matches!(entry, Entry::Cluster(_)));
-        if !known
-            && piece.contains("kube::")
-            && !session.cloud.aws.is_live()
-            && let Some(name) = session.bare_label()
-        {
-            self.entries.push(Entry::Cluster(name));
-        }
     }
 
     /// Shows a value.
@@ -459,9 +445,7 @@ impl<'t> Pieces<'t> {
     fn of(text: &'t str, line: &Line) -> Pieces<'t> {
         let (functions, statements): (Vec<&str>, Vec<&str>) =
             tokens::statements(text).into_iter().partition(|piece| function(piece).is_some());
-        let entry = |text: &str| {
-            function(text).map(|signature| Entry::Function { signature, text: text.to_owned() })
-        };
+        let entry = |text: &str| function(text).map(|signature| Entry::Function { signature, text: text.to_owned() });
         let functions = functions.into_iter().filter_map(entry).collect();
         // Where the two do not agree about what a statement is, the engine is right, and the whole line is one.
         let statements = if statements.len() == line.statements.len() {
@@ -474,6 +458,18 @@ impl<'t> Pieces<'t> {
             all
         };
         Pieces { statements, functions }
+    }
+}
+
+/// Where bare `kube::` calls of this statement went, where nobody said so: a runbook has to.
+fn note_cluster(entries: &mut Vec<Entry>, session: &Session, piece: &str) {
+    let known = entries.iter().any(|entry| matches!(entry, Entry::Cluster(_)));
+    if !known
+        && piece.contains("kube::")
+        && !session.cloud.aws.is_live()
+        && let Some(name) = session.bare_label()
+    {
+        entries.push(Entry::Cluster(name));
     }
 }
 
@@ -551,7 +547,5 @@ fn write(file: &Path, text: &str) -> Result<()> {
         temporary.write_all(text.as_bytes())?;
         temporary.persist(file).map_err(|error| error.error)
     });
-    written
-        .map(|_| ())
-        .map_err(|error| Error::failed(format!("`{}` can not be written: {error}", file.display())))
+    written.map(|_| ()).map_err(|error| Error::failed(format!("`{}` can not be written: {error}", file.display())))
 }

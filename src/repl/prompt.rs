@@ -54,7 +54,9 @@ impl Line {
 impl Prompt for Line {
     fn render_prompt_left(&self) -> Cow<'_, str> {
         let mut words = self.words();
-        if self.color && let Some(mode) = words.last_mut() {
+        if self.color
+            && let Some(mode) = words.last_mut()
+        {
             let code = match (self.mode(), self.shared.session.cloud.aws.is_live()) {
                 ("read-only", _) => "32",
                 ("yes", true) => "1;31",

@@ -301,7 +301,8 @@ fn after_equals(text: &str) -> Option<(&str, &str)> {
     for token in tokens(text) {
         let piece = token.text(text);
         depth = tokens::depth_after(depth, &token, text);
-        let assigns = piece == "=" || piece.len() == 2 && piece.ends_with('=') && piece.starts_with(['+', '-', '*', '/', '%']);
+        let assigns =
+            piece == "=" || piece.len() == 2 && piece.ends_with('=') && piece.starts_with(['+', '-', '*', '/', '%']);
         if depth == 0 && token.kind == Kind::Symbol && assigns {
             return Some((text[..token.span.end].trim_end(), text[token.span.end..].trim_start()));
         }
@@ -315,7 +316,8 @@ fn step(item: &Item, text: &str) -> String {
 
 fn indented(text: &str) -> String {
     // The lines of a text in quotes must stay as they are.
-    let in_text = tokens(text).iter().any(|token| matches!(token.kind, Kind::Text { .. }) && token.text(text).contains('\n'));
+    let in_text =
+        tokens(text).iter().any(|token| matches!(token.kind, Kind::Text { .. }) && token.text(text).contains('\n'));
     if in_text { text.to_owned() } else { text.replace('\n', "\n    ") }
 }
 

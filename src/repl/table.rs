@@ -106,7 +106,8 @@ fn table(rows: &[Value], look: Look) -> String {
     let shown = if look.wide { rows } else { &rows[..rows.len().min(ROWS_MAX)] };
     let all = if rows.iter().all(is_kubernetes) { kubernetes(shown, look) } else { plain(shown, look) };
     let columns = fitting(all, look);
-    let mut text = row(&columns.iter().map(|column| column.title.to_uppercase()).collect::<Vec<_>>(), &columns, None, look);
+    let mut text =
+        row(&columns.iter().map(|column| column.title.to_uppercase()).collect::<Vec<_>>(), &columns, None, look);
     for index in 0..shown.len() {
         let cells: Vec<String> =
             columns.iter().map(|column| column.cells.get(index).cloned().unwrap_or_default()).collect();
@@ -325,7 +326,8 @@ fn node_status(row: &Value) -> String {
 
 fn internal_ip(row: &Value) -> String {
     let addresses = row["status"]["addresses"].as_array().into_iter().flatten();
-    let mut internal = addresses.filter(|address| address["type"] == "InternalIP").map(|address| text(&address["address"]));
+    let mut internal =
+        addresses.filter(|address| address["type"] == "InternalIP").map(|address| text(&address["address"]));
     internal.next().unwrap_or_default()
 }
 

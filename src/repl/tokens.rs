@@ -53,8 +53,8 @@ impl Token {
 
 /// Longest first, so that `..=` is not taken for `..`.
 const SYMBOLS: [&str; 30] = [
-    "..=", "<<=", ">>=", "**=", "::", "#{", "=>", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "**", "&&", "||",
-    "..", "?.", "??", "?[", "|=", "&=", "^=", "<<", ">>", "->", "$$",
+    "..=", "<<=", ">>=", "**=", "::", "#{", "=>", "==", "!=", "<=", ">=", "+=", "-=", "*=", "/=", "%=", "**", "&&",
+    "||", "..", "?.", "??", "?[", "|=", "&=", "^=", "<<", ">>", "->", "$$",
 ];
 
 /// Cuts a text into pieces; blanks are none.
@@ -229,8 +229,7 @@ pub fn depth_after(depth: usize, token: &Token, whole: &str) -> usize {
 }
 
 /// Words that begin a statement which ends with its block, without a semicolon.
-const BLOCKS: [&str; 12] =
-    ["if", "for", "while", "loop", "do", "fn", "private", "switch", "try", "step", "{", "else"];
+const BLOCKS: [&str; 12] = ["if", "for", "while", "loop", "do", "fn", "private", "switch", "try", "step", "{", "else"];
 
 /// Words that go on with a statement after its block.
 const GO_ON: [&str; 4] = ["else", "catch", "while", "until"];
@@ -301,7 +300,10 @@ mod tests {
         assert_eq!(statements("let m = #{ a: 1 }; m"), ["let m = #{ a: 1 };", "m"]);
         assert_eq!(statements("// why\nlet a = 1;;"), ["// why\nlet a = 1;"]);
         assert_eq!(statements("do { a(); } while b; c"), ["do { a(); } while b;", "c"]);
-        assert_eq!(statements("step \"x\" { a() } let b = step \"y\" { 1 };"), ["step \"x\" { a() }", "let b = step \"y\" { 1 };"]);
+        assert_eq!(
+            statements("step \"x\" { a() } let b = step \"y\" { 1 };"),
+            ["step \"x\" { a() }", "let b = step \"y\" { 1 };"]
+        );
         assert_eq!(statements(" ; // nothing"), Vec::<&str>::new());
     }
 }

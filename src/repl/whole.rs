@@ -91,14 +91,41 @@ mod tests {
     fn unfinished_statements_go_on_and_mistakes_do_not() {
         let whole = Whole::new().unwrap();
         for text in [
-            "1 + 1", "let a = 1", "let a = 1;", "fn f(x) { x }", "if a { b }", ":use cluster", "f(\"a", "}", "1 +* 2", "let = 3;",
-            "step \"x\" { 1 }", "// only a comment", "#{ a: 1 }", "f(1,\n\n", "a // (",
+            "1 + 1",
+            "let a = 1",
+            "let a = 1;",
+            "fn f(x) { x }",
+            "if a { b }",
+            ":use cluster",
+            "f(\"a",
+            "}",
+            "1 +* 2",
+            "let = 3;",
+            "step \"x\" { 1 }",
+            "// only a comment",
+            "#{ a: 1 }",
+            "f(1,\n\n",
+            "a // (",
         ] {
             assert!(whole.is_whole(text), "{text:?} goes on");
         }
         for text in [
-            "fn f(x) {", "f(1,", "#{ a: 1", "let a =", "1 +", "if a", "step \"x\"", "step \"x\" {", "`a", "/* a", "fn", "fn f",
-            "let", "a.", "eks::", "f(1, // why",
+            "fn f(x) {",
+            "f(1,",
+            "#{ a: 1",
+            "let a =",
+            "1 +",
+            "if a",
+            "step \"x\"",
+            "step \"x\" {",
+            "`a",
+            "/* a",
+            "fn",
+            "fn f",
+            "let",
+            "a.",
+            "eks::",
+            "f(1, // why",
         ] {
             assert!(!whole.is_whole(text), "{text:?} is taken for whole");
         }
