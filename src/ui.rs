@@ -136,6 +136,16 @@ impl Progress {
         }
     }
 
+    /// What the script prints; it goes to standard output.
+    fn print(&self, text: &str) {
+        let status = self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let cleared = status.as_ref().map(|_| tell("\r\x1b[K"));
+        result(text);
+        if let (Some(()), Some(status)) = (cleared, &*status) {
+            tell(status);
+        }
+    }
+
     /// Shows what is being done just now in a line that is redrawn in place, or takes it away. For terminals only.
     pub fn show_status(&self, text: Option<&str>) {
         let mut status = self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -283,7 +293,7 @@ impl Sink for Progress {
             Event::Message { level: Level::Info, text } => self.say(&format!("  {text}")),
             Event::Message { level: Level::Warn, text } => self.say(&format!("  warning: {text}")),
             Event::Print { text } if self.style.json => self.say(text),
-            Event::Print { text } => result(text),
+            Event::Print { text } => self.print(text),
             _ => {}
         }
     }

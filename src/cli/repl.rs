@@ -86,7 +86,10 @@ fn listen(runtime: &tokio::runtime::Runtime, shared: &Arc<Shared>) {
     let own = shared.clone();
     runtime.spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            own.interrupt();
+            // Who feeds lines through a pipe has no prompt to come back to.
+            if !own.interrupt() && !ui::on_terminal() {
+                ui::exit_now(Exit::Cancelled);
+            }
         }
     });
     #[cfg(unix)]

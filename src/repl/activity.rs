@@ -19,7 +19,6 @@ struct Doing {
     calls: Vec<(u64, String, Instant)>,
     waiting: Option<String>,
     changes: Vec<String>,
-    count: usize,
     /// The operator is being asked: nothing may be drawn over the question.
     asking: bool,
 }
@@ -38,9 +37,9 @@ impl Activity {
         std::mem::take(&mut self.doing().changes)
     }
 
-    /// Calls since the last time this was asked.
-    pub fn take_count(&self) -> usize {
-        std::mem::take(&mut self.doing().count)
+    /// A line begins: nothing of an earlier one is waited for.
+    pub fn begin_line(&self) {
+        *self.doing() = Doing::default();
     }
 
     /// Whether the operator is being asked.
@@ -71,18 +70,16 @@ impl Sink for Activity {
         let mut doing = self.doing();
         match event {
             Event::Intent { call, binding, .. } => {
-                doing.count += 1;
-                doing.waiting = None;
                 doing.calls.push((*call, binding.clone(), Instant::now()));
             }
             Event::Outcome { call, binding, effect, changed, .. } => {
                 doing.calls.retain(|(running, ..)| running != call);
-                doing.waiting = None;
                 if *changed && *effect == Effect::Mutate {
                     doing.changes.push(binding.clone());
                 }
             }
             Event::Waiting { subject, last } => doing.waiting = Some(format!("{subject} ({last})")),
+            Event::StepEnded { .. } => doing.waiting = None,
             Event::Retry { error, .. } => doing.waiting = Some(format!("{error}, again soon")),
             _ => {}
         }

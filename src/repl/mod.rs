@@ -117,16 +117,17 @@ impl Shared {
     }
 
     /// Ctrl-C came as a signal: it stops the line that runs, and pressed again does not even wait for a change in
-    /// flight. At the prompt there is nothing to stop.
-    pub fn interrupt(&self) {
+    /// flight. Answers `false` where nothing ran that it could stop.
+    pub fn interrupt(&self) -> bool {
         if !self.running.load(Ordering::Relaxed) {
-            return;
+            return false;
         }
         if self.session.cancel.is_cancelled() {
             self.session.cancel.at_once();
         } else {
             self.session.cancel.cancel(Error::cancelled());
         }
+        true
     }
 }
 
@@ -241,7 +242,7 @@ impl Repl {
         let session = self.shared.session.clone();
         session.cancel.renew();
         self.ask.begin_line();
-        self.activity.take_count();
+        self.activity.begin_line();
         let begun = session.cloud.clock.now();
         let limit = self.timeout.map(|timeout| time_limit(&session, timeout));
         self.shared.running.store(true, Ordering::Relaxed);

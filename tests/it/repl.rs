@@ -32,7 +32,7 @@ fn fields_of_an_input_and_their_values_are_completed() {
     let terminal = rehearsal(home.path());
     terminal.press("eks::create_nodegroup(#{ ami_t").press(TAB).see("#{ ami_type: ");
     terminal.press(TAB).see("AL2023_x86_64_STANDARD").see("BOTTLEROCKET_ARM_64");
-    terminal.press("\x1b").press(", scaling_config: #{ min").press(TAB).see("min_size: ");
+    terminal.escape().press(", scaling_config: #{ min").press(TAB).see("min_size: ");
     terminal.press(CTRL_C).prompt();
     assert_eq!(terminal.leave(), 0);
 }
@@ -44,8 +44,8 @@ fn what_a_line_defines_the_next_ones_know() {
     terminal.enter("fn twice(x) {").see("… ");
     terminal.enter("x * 2").enter("}").prompt();
     terminal.enter("let a = twice(21);").prompt();
-    terminal.enter("a + 1").see("43");
-    terminal.enter("it + 1").see("44");
+    terminal.enter("a + 1").see("\n43");
+    terminal.enter("it + 1").see("\n44");
     terminal
         .enter("let t = text::matches(\"abc\", \"^a\"); [t, cidr::contains(\"10.0.0.0/8\", \"10.1.2.3\")]")
         .prompt();
@@ -69,7 +69,7 @@ fn ctrl_c_stops_what_runs_and_not_the_prompt() {
         assert!(pressed.elapsed() < Duration::from_millis(1500), "{:?}", pressed.elapsed());
         terminal.clear();
     }
-    terminal.enter("1 + 1").see("2");
+    terminal.enter("40 + 2").see("\n42");
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -77,7 +77,7 @@ fn ctrl_c_stops_what_runs_and_not_the_prompt() {
 fn a_real_wait_is_left_at_once() {
     let home = folder();
     let terminal = Terminal::start(home.path(), &[], WIDE, &[("AWS_REGION", "us-west-2")]);
-    terminal.see("ask> ").enter("clock::sleep(\"10m\")").see("clock::sleep  ");
+    terminal.see("ask> ").enter("clock::sleep(\"10m\")").see("Ctrl-C stops it");
     let pressed = Instant::now();
     terminal.press(CTRL_C).see("cancelled").prompt();
     println!("back after {:?}", pressed.elapsed());
@@ -270,7 +270,7 @@ fn a_saved_session_keeps_loaded_scripts_and_what_was_defined() {
     terminal.enter("let sum = add(base, 2);").prompt();
     terminal.enter("throw \"no\"").see("error").prompt();
     terminal.enter("let made = []; for n in [\"a\", \"b\"] { made.push(iam::create_role(#{ role_name: n, assume_role_policy_document: \"{}\" }).role.role_name); }").prompt();
-    terminal.enter("made.len() + sum").see("44");
+    terminal.enter("made.len() + sum").see("\n44");
     terminal.enter("print(`${it}`)").prompt();
     terminal.enter(":save all.rhai").see("saved").prompt();
     assert_eq!(terminal.leave(), 0);
@@ -294,7 +294,7 @@ fn the_history_stays_with_the_project_and_holds_no_secrets() {
     assert_eq!(terminal.leave(), 0);
     let terminal = rehearsal(home.path());
     terminal.press("let f").see("let first = 1;").press(CTRL_C).prompt();
-    terminal.press("\x1b[A").see("ask> let first = 1;").press(CTRL_C);
+    terminal.press("\x1b[A").see("ask> let first = 1;").press(CTRL_C).prompt();
     assert_eq!(terminal.leave(), 0);
     let mut kept = String::new();
     for entry in std::fs::read_dir(home.path().join("state/ekskit/history")).unwrap() {
@@ -313,7 +313,7 @@ fn a_broken_history_is_no_obstacle() {
         std::fs::write(entry.unwrap().path(), b"\xff\xfe\x00\x01").unwrap();
     }
     let terminal = Terminal::start(home.path(), &["repl", "--rehearse"], WIDE, &[]);
-    terminal.see("set aside").enter("40 + 2").see("42");
+    terminal.see("set aside").enter("40 + 2").see("\n42");
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -322,10 +322,10 @@ fn a_narrow_terminal_is_enough() {
     let home = folder();
     let terminal = Terminal::start(home.path(), &["repl", "--rehearse"], (20, 12), &[]);
     terminal.see("ask> ").press("eks::create_nodegroup(#{ ami_t").press(TAB).press(TAB);
-    terminal.press("\x1b").press(CTRL_C).prompt();
+    terminal.escape().press(CTRL_C).prompt();
     terminal.enter("[#{ name: \"a-rather-long-name-of-a-thing\", status: \"ACTIVE\" }]").see("NAME").prompt();
     terminal.enter(":help").prompt();
-    terminal.enter("1 + 1").see("2");
+    terminal.enter("40 + 2").see("\n42");
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -348,9 +348,9 @@ fn without_colours_there_are_none() {
 fn a_dumb_terminal_reads_plain_lines() {
     let home = folder();
     let terminal = Terminal::start(home.path(), &["repl", "--rehearse"], WIDE, &[("TERM", "dumb")]);
-    terminal.see("ask> ").press("fn f(x) {\r").see("… ").press("x + 1 }\r").press("f(41)\r").see("42");
-    terminal.press("iam::create_role(#{ role_name: \"r\", assume_role_policy_document: \"{}\" }).role.role_name\r");
-    terminal.see("Change it?").press("y\r").see("\nr");
+    terminal.see("ask> ").press("fn f(x) {\r").see("… ").press("x + 1 }\r").press("f(41)\r").see("\n42");
+    terminal.press("iam::create_role(#{ role_name: \"dumb-role\", assume_role_policy_document: \"{}\" }).role.role_name\r");
+    terminal.see("Change it?").press("y\r").see("\ndumb-role");
     terminal.press("loop {}\r");
     std::thread::sleep(Duration::from_millis(300));
     terminal.press(CTRL_C).see("cancelled");
@@ -361,8 +361,6 @@ fn a_dumb_terminal_reads_plain_lines() {
 fn a_paste_of_a_megabyte_is_taken() {
     let home = folder();
     let terminal = rehearsal(home.path());
-    let paste: String = (0..30_000).map(|number| format!("let a{number} = {number}; // some text\n")).collect();
-    assert!(paste.len() > 1_000_000);
     terminal
         .press("\x1b[200~")
         .press(&format!("let big = `{}`;", "x".repeat(1_000_000)))
@@ -384,7 +382,7 @@ fn bytes_that_are_no_text_and_deep_nesting_do_no_harm() {
     terminal.clear();
     terminal.enter(&format!("{}1{}", "(".repeat(400), ")".repeat(400))).see("error:").prompt();
     terminal.clear();
-    terminal.enter("40 + 2").see("42");
+    terminal.enter("40 + 2").see("\n42");
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -404,7 +402,7 @@ fn a_cluster_that_can_not_be_reached_does_not_hold_up_typing() {
     terminal.see("ask> ").press("kube::list(\"pods\", #{ namespace: \"kub").press(TAB).press(CTRL_C).prompt();
     terminal.press("eks::describe_cluster(\"").press(TAB).press(CTRL_C).prompt();
     let typed = Instant::now();
-    terminal.enter("40 + 2").see("42");
+    terminal.enter("40 + 2").see("\n42");
     assert!(typed.elapsed() < Duration::from_secs(5), "{:?}", typed.elapsed());
     assert_eq!(terminal.leave(), 0);
 }
@@ -500,7 +498,7 @@ fn the_pictures_in_the_docs_are_what_one_sees() {
     terminal.press(TAB).press(TAB);
     std::thread::sleep(Duration::from_millis(300));
     check_picture("completion.svg", &terminal, "Completion of a value");
-    terminal.press("\x1b").press(CTRL_C);
+    terminal.escape().press(CTRL_C).prompt();
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -519,7 +517,7 @@ fn speed_of_the_prompt() {
     times.sort();
     println!("start to prompt: median {:?} (goal 60 ms)", times[times.len() / 2]);
     let terminal = rehearsal(home.path());
-    terminal.enter("1 + 1").see("2").clear();
+    terminal.enter("40 + 2").see("\n42").clear();
     let begun = Instant::now();
     terminal.press("ec2::").press(TAB).see("accept_address_transfer");
     println!("key to menu over all operations of EC2: {:?} (goal 20 ms, the terminal included)", begun.elapsed());

@@ -63,10 +63,17 @@ impl Terminal {
         self
     }
 
-    /// Types a line and presses Enter.
+    /// Puts a line in, as a paste does, and presses Enter once it is there. What comes next is not the old prompt.
     pub fn enter(&self, line: &str) -> &Terminal {
-        // A menu that is open would take the Enter for itself; a line typed anew opens none.
-        self.press(line).press("\r")
+        self.press(&format!("\x1b[200~{line}\x1b[201~"));
+        self.wait("what was typed", |screen| !at_prompt(screen)).press("\r")
+    }
+
+    /// Presses Escape alone: with a letter right behind it, it would be another key.
+    pub fn escape(&self) -> &Terminal {
+        self.press("\x1b");
+        std::thread::sleep(Duration::from_millis(150));
+        self
     }
 
     /// What the screen shows.
@@ -96,20 +103,18 @@ impl Terminal {
 
     /// Waits for a prompt with nothing typed: the last line ends with it.
     pub fn prompt(&self) -> &Terminal {
-        self.wait("the prompt", |screen| {
-            screen.trim_end().lines().last().is_some_and(|line| line.ends_with("> ") || line.ends_with('>'))
-        })
+        self.wait("the prompt", at_prompt)
     }
 
     /// Clears the screen, so that what comes next is all there is.
     pub fn clear(&self) -> &Terminal {
-        self.press("\x0c");
+        self.prompt().press("\x0c");
         self.wait("an empty screen", |screen| screen.trim().lines().count() == 1)
     }
 
     /// Leaves by Ctrl-D and answers the exit code.
     pub fn leave(mut self) -> u32 {
-        self.press("\x04");
+        self.prompt().press("\x04");
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -119,6 +124,11 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Whether the last line is a prompt with nothing behind it.
+fn at_prompt(screen: &str) -> bool {
+    screen.trim_end().lines().last().is_some_and(|line| line.trim_end().ends_with('>'))
 }
 
 impl Drop for Terminal {
