@@ -12,7 +12,6 @@ use super::commands::{self, Wants};
 use super::cursor::{self, After, Cursor, Inside, Plain, Receiver, Slot};
 use super::library::parameters;
 use super::live::Query;
-use super::tokens::tokens;
 use crate::engine::{Handle, import, lines::Lines};
 
 /// More than this nobody reads; what is typed next makes it fewer.
@@ -728,9 +727,4 @@ fn files(typed: &str) -> Vec<Candidate> {
         .collect();
     found.sort_by(|a, b| a.text.cmp(&b.text));
     found
-}
-
-/// Whether what is typed is one word, so that a hint helps.
-pub fn is_word(text: &str) -> bool {
-    tokens(text).len() == 1
 }

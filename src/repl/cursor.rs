@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_key_is_typed_in_the_map_of_a_call() {
         let cursor = look("let g = eks::create_nodegroup(#{ cluster_name: \"prod\", ami_t");
-        assert_eq!((cursor.typed.as_str(), cursor.start), ("ami_t", 53));
+        assert_eq!((cursor.typed.as_str(), cursor.start), ("ami_t", 55));
         let inside = cursor.inside.unwrap();
         assert_eq!((inside.function.as_str(), inside.index), ("eks::create_nodegroup", 0));
         assert_eq!(inside.slot, Slot::Key(BTreeSet::from(["cluster_name".to_owned()])));

@@ -83,11 +83,12 @@ fn editor(repl: &Repl, color: bool) -> Result<(Reedline, Option<String>)> {
 
 fn menu() -> ReedlineMenu {
     if ui::terminal_width() < IDE_WIDTH {
-        let menu = ColumnarMenu::default().with_name(MENU).with_columns(1);
+        let menu = ColumnarMenu::default().with_name(MENU).with_marker("> ").with_columns(1);
         return ReedlineMenu::EngineCompleter(Box::new(menu));
     }
     let menu = IdeMenu::default()
         .with_name(MENU)
+        .with_marker("> ")
         .with_max_completion_height(12)
         .with_min_completion_width(16)
         .with_max_completion_width(50)

@@ -208,6 +208,7 @@ mod tests {
             "eks::describe_cluster(\"prod\")",
             "let token = next_token;",
             "kube::list(\"secrets\")",
+            "eks::tag_resource(#{ name: \"a\", key: \"b\", id: \"c\", description: \"d\", version: \"1.33\", arn: \"e\" })",
             "ec2::describe_instances(#{ instance_ids: [\"i-0123456789abcdef0\"] })",
         ] {
             assert!(!has_secret(line), "{line}");

@@ -65,8 +65,22 @@ impl Terminal {
 
     /// Puts a line in, as a paste does, and presses Enter once it is there. What comes next is not the old prompt.
     pub fn enter(&self, line: &str) -> &Terminal {
+        // While a line runs, the terminal itself would echo the keys, and the editor would not be woken by them.
+        self.wait("a prompt", |screen| at_prompt(screen) || screen.trim_end().ends_with('…'));
+        let before = self.text();
         self.press(&format!("\x1b[200~{line}\x1b[201~"));
-        self.wait("what was typed", |screen| !at_prompt(screen)).press("\r")
+        self.wait("what was typed", |screen| screen != before && !at_prompt(screen)).press("\r")
+    }
+
+    /// Types, and waits until it is there.
+    pub fn type_in(&self, keys: &str) -> &Terminal {
+        let before = self.prompt().text();
+        self.press(keys).wait("what was typed", |screen| screen != before && !at_prompt(screen))
+    }
+
+    /// Drops what is typed.
+    pub fn drop_line(&self) -> &Terminal {
+        self.escape().press("\x03").prompt()
     }
 
     /// Presses Escape alone: with a letter right behind it, it would be another key.
