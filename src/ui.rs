@@ -106,7 +106,8 @@ const PAGE_WIDTH: usize = 100;
 
 /// How a page on standard output looks: as wide as the terminal, in colour only on one.
 pub fn look(no_color: bool) -> Look {
-    let width = terminal_size::terminal_size().map_or(PAGE_WIDTH, |(width, _)| usize::from(width.0));
+    let width =
+        terminal_size::terminal_size_of(std::io::stdout()).map_or(PAGE_WIDTH, |(width, _)| usize::from(width.0));
     Look { width, color: !colors_forbidden(no_color) && std::io::stdout().is_terminal() }
 }
 

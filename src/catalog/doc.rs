@@ -220,13 +220,18 @@ impl From<&Binding> for Entry {
     fn from(binding: &Binding) -> Entry {
         let options = binding.options.iter().map(|option| FieldDoc { is_key: true, ..FieldDoc::from(option) });
         Entry {
-            signatures: vec![binding.signature()],
+            signatures: vec![syntax(binding)],
             fields: binding.params.iter().map(FieldDoc::from).chain(options).collect(),
             returns: binding.returns.to_owned(),
             raises: binding.raises.iter().map(|kind| kind.name().to_owned()).collect(),
             ..Entry::new(binding.name, "binding", binding.effect).with_doc(binding.doc)
         }
     }
+}
+
+/// How a binding is written; `step` is the one that is no function.
+fn syntax(binding: &Binding) -> String {
+    if binding.name == "step" { "step \"name\" { … }".to_owned() } else { binding.signature() }
 }
 
 impl From<&Param> for FieldDoc {

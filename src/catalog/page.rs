@@ -101,7 +101,6 @@ fn write_found(sheet: &mut Sheet, word: &str, entries: &[&Entry]) {
         return;
     }
     sheet.title(word, &count("name", entries.len()));
-    sheet.text.push('\n');
     sheet.rows(entries.iter().map(|entry| (entry.name.as_str(), entry.summary.clone())), 44);
 }
 
@@ -211,8 +210,8 @@ fn write_fields(sheet: &mut Sheet, entry: &Entry, topics: &[FieldTopic]) {
         sheet.title(&format!("{}.{}", entry.name, topic.path), side);
         if !topic.field.doc.is_empty() {
             sheet.paragraph(0, &topic.field.doc);
+            sheet.text.push('\n');
         }
-        sheet.text.push('\n');
         sheet.paragraph(2, &type_words(&topic.field, usize::MAX, false));
         if !topic.inside.is_empty() {
             sheet.heading("Inside");
@@ -223,13 +222,17 @@ fn write_fields(sheet: &mut Sheet, entry: &Entry, topics: &[FieldTopic]) {
 
 /// `text, required: ON_DEMAND, SPOT`.
 pub fn type_words(field: &FieldDoc, values_max: usize, with_keys: bool) -> String {
-    let mut words = field.phrase.clone();
+    let mut parts = Vec::new();
+    if field.phrase != "any" {
+        parts.push(field.phrase.clone());
+    }
     if field.required {
-        words.push_str(", required");
+        parts.push("required".to_owned());
     }
     if let Some(default) = &field.default {
-        words.push_str(&format!(", default {default}"));
+        parts.push(format!("default {default}"));
     }
+    let mut words = if parts.is_empty() { "anything".to_owned() } else { parts.join(", ") };
     match field.values.len() {
         0 => {}
         number if number <= values_max => words.push_str(&format!(": {}", field.values.join(", "))),
@@ -381,14 +384,15 @@ mod tests {
         for wanted in [
             "cluster_name",
             "text, required",
-            "ON_DEMAND, SPOT, CAPACITY_BLOCK",
+            "CAPACITY_BLOCK, ON_DEMAND, SPOT",
             "eks:CreateNodegroup, iam:PassRole",
-            "eks::wait_until_nodegroup_active",
             "changes the cloud",
             "#{ min_size, max_size, desired_size }",
         ] {
             assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
         }
+        let text = shown("eks::describe_nodegroup", 100);
+        assert!(text.contains("eks::wait_until_nodegroup_active"), "{text}");
     }
 
     #[test]
@@ -404,7 +408,13 @@ mod tests {
     #[test]
     fn names_are_found_as_people_type_them() {
         let reference = reference();
-        for typed in ["eks::create_nodegroup", "create_nodegroup", "CreateNodegroup", "eks::create_nodegroup()"] {
+        for typed in [
+            "eks::create_nodegroup",
+            "create_nodegroup",
+            "CreateNodegroup",
+            "eks::create_nodegroup()",
+            "eks.create_nodegroup",
+        ] {
             let Topic::Entry(entry) = reference.topic(Some(typed)).unwrap() else { panic!("{typed}") };
             assert_eq!(entry.name, "eks::create_nodegroup");
         }

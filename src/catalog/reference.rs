@@ -94,13 +94,21 @@ impl Reference {
     /// What a name means: a namespace, a full name, its last part where only one thing has it, AWS's own spelling of
     /// an operation, or any of these with the names of fields behind dots. Raises `invalid` for an unknown one.
     pub fn topic(&self, name: Option<&str>) -> Result<Topic<'_>> {
-        let Some(typed) = name else { return Ok(Topic::Index) };
-        let name = typed.trim().trim_end_matches([';', ':']);
-        let name = name.split('(').next().unwrap_or(name).trim();
-        if let Some(namespace) = self.namespaces.iter().find(|namespace| namespace.name == name && !name.is_empty()) {
-            return Ok(Topic::Namespace(namespace, self.members(name)));
+        let typed = name.unwrap_or_default().trim().trim_end_matches([';', ':']);
+        let typed = typed.split('(').next().unwrap_or(typed).trim();
+        if typed.is_empty() {
+            return Ok(Topic::Index);
         }
-        let (name, path) = name.split_once('.').map_or((name, None), |(name, path)| (name, Some(path)));
+        let is_namespace = |name: &str| self.namespaces.iter().find(|namespace| namespace.name == name);
+        if let Some(namespace) = is_namespace(typed) {
+            return Ok(Topic::Namespace(namespace, self.members(typed)));
+        }
+        // In other languages a dot stands between a module and its function.
+        let name = match typed.split_once('.') {
+            Some((namespace, rest)) if is_namespace(namespace).is_some() => format!("{namespace}::{rest}"),
+            _ => typed.to_owned(),
+        };
+        let (name, path) = name.split_once('.').map_or((name.as_str(), None), |(name, path)| (name, Some(path)));
         match (self.entry(name)?, path) {
             (entry, None) => Ok(Topic::Entry(entry)),
             (entry, Some(path)) => field_topics(entry, path).map(|topics| Topic::Field(entry, topics)),
@@ -194,7 +202,7 @@ fn field_topics(entry: &Entry, path: &str) -> Result<Vec<FieldTopic>> {
     for (in_answer, shape) in [(false, operation.input), (true, operation.output)] {
         match walk(shape, path) {
             Ok(field) => {
-                let inside = aws::shape(&field.ty).map_or_else(Vec::new, |shape| fields_of(shape));
+                let inside = aws::shape(&field.ty).map_or_else(Vec::new, fields_of);
                 topics.push(FieldTopic { in_answer, path: path.to_owned(), field: aws::field(field), inside });
             }
             // The side that led further down knows better what could have been meant.

@@ -36,7 +36,7 @@ pub fn main(flags: &Flags, format: Format, no_color: bool) -> Result<()> {
     let project = Project::of(Path::new("."))?;
     let reference = on_big_stack(|| {
         let (_runtime, session) = start::offline()?;
-        docs::reference(Interpreter::new(&session, &Sources::default())?.engine(), &project)
+        docs::reference(Interpreter::for_reading(&session, &Sources::default())?.engine(), &project)
     })??;
     let topic = match &flags.find {
         Some(word) => reference.find(word),

@@ -11,7 +11,7 @@ use ekskit::twin::world::World;
 use crate::stage::{Stage, with_imports};
 
 /// The world of documentation: `worlds/docs.rhai` builds it once, and what AWS calls `vpc-0…` there is `vpc-1` in the docs.
-fn docs_world() -> &'static World {
+pub fn docs_world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -7,6 +7,7 @@ use ekskit::twin::Twin;
 use ekskit::twin::world::World;
 
 use crate::cli::{rehearsal, run, words};
+use crate::documented::docs_world;
 use crate::stage::Stage;
 
 fn root() -> &'static Path {
@@ -78,10 +79,10 @@ fn shown(page: &str) -> Vec<Shown> {
     found
 }
 
-/// An empty home folder beside what a page names: runbooks, examples, stdlib.
+/// An empty home folder beside what a page names: runbooks and examples. The modules are the built-in ones.
 fn home() -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
-    for link in ["runbooks", "examples", "stdlib"] {
+    for link in ["runbooks", "examples"] {
         std::os::unix::fs::symlink(root().join(link), home.path().join(link)).unwrap();
     }
     home
@@ -146,6 +147,22 @@ fn every_command_of_the_lessons_page_runs() {
     assert_eq!(count, 3);
 }
 
+/// On the world of documentation, which has a cluster `prod`.
+#[test]
+fn every_script_of_the_other_pages_runs() {
+    let mut count = 0;
+    for page in ["README.md", "stdlib/README.md"] {
+        for one in shown(page) {
+            let Shown::Script(text) = one else { continue };
+            let twin = Twin::new(docs_world().clone());
+            let seen = Stage::rehearse(&twin).project(root()).run(&text);
+            assert!(seen.result.is_ok(), "{page}:\n{text}\n{}", seen.rendered());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 2);
+}
+
 /// Pages name the reference by commands inside their sentences, too.
 #[test]
 fn every_name_that_a_page_looks_up_is_in_the_reference() {
@@ -174,5 +191,102 @@ fn links_between_pages_lead_somewhere() {
                 assert!(folder.join(target).exists(), "{page}: {target}");
             }
         }
+    }
+}
+
+// `ekskit doc`.
+
+fn doc(folder: &Path, args: &[&str]) -> (i32, String, String) {
+    run(rehearsal(folder).current_dir(folder).arg("doc").args(args))
+}
+
+#[test]
+fn a_function_of_the_project_is_in_the_reference_with_the_inputs_of_its_code() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join("stdlib")).unwrap();
+    std::fs::copy(root().join("examples/agent.rhai"), home.path().join("stdlib/agent.rhai")).unwrap();
+    std::fs::write(home.path().join("stdlib/broken.rhai"), "//! Broken.\nfn f( {").unwrap();
+    let (code, out, errors) = doc(home.path(), &["agent::ensure", "--output", "json"]);
+    assert_eq!(code, 0, "{errors}");
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let entry = &found[0];
+    assert_eq!((entry["effect"].as_str(), entry["source"].as_str()), (Some("mutate"), Some("stdlib/agent.rhai")));
+    let field = |name: &str| entry["fields"].as_array().unwrap().iter().find(|field| field["name"] == name).unwrap();
+    assert_eq!(field("cluster")["required"], true);
+    assert_eq!(
+        (field("timeout")["default"].as_str(), field("timeout")["type"].as_str()),
+        (Some("\"10m\""), Some("text"))
+    );
+    assert_eq!(field("policies")["doc"], "what its pods may do on AWS");
+    let (_, index, _) = doc(home.path(), &[]);
+    assert!(
+        index.contains("Modules of this project") && index.contains("`stdlib/broken.rhai` does not compile"),
+        "{index}"
+    );
+}
+
+#[test]
+fn the_reference_has_choices_defaults_errors_and_examples_of_a_stdlib_function() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, text, errors) = doc(home.path(), &["vpc::ensure"]);
+    assert_eq!(code, 0, "{errors}");
+    for wanted in [
+        "vpc::ensure(wanted)",
+        "zones",
+        "integer, default 3",
+        "default \"one\": none, one, per-zone",
+        "raises",
+        "conflict",
+        "vpc::ensure(#{ name: \"prod\", zones: 3 }).changed",
+        "changes the cloud",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
+    }
+    assert!(!text.contains('\x1b'), "colours in a pipe");
+}
+
+#[test]
+fn the_markdown_reference_has_every_name_of_the_json_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (_, json, _) = doc(home.path(), &["--output", "json"]);
+    let (code, markdown, errors) = doc(home.path(), &["--markdown"]);
+    assert_eq!(code, 0, "{errors}");
+    let entries: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let headings: std::collections::BTreeSet<&str> =
+        markdown.lines().filter_map(|line| line.strip_prefix("#### `")?.strip_suffix('`')).collect();
+    for entry in &entries {
+        assert!(headings.contains(entry["name"].as_str().unwrap()), "{}", entry["name"]);
+    }
+    assert!(entries.len() > 1700, "{}", entries.len());
+    let (code, _, errors) = doc(home.path(), &["--markdown", "--output", "json"]);
+    assert_eq!(code, 2, "{errors}");
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_nearest() {
+    let home = tempfile::tempdir().unwrap();
+    for (typed, says) in [
+        ("eks::create_clutser", "did you mean `eks::create_cluster`?"),
+        ("create_nodgroup", "did you mean `eks::create_nodegroup`?"),
+        ("eks::create_nodegroup.scaling", "fields are"),
+        ("vpc::ensure.zone", "did you mean `zones`?"),
+        ("delete_tags", "name one of them"),
+    ] {
+        let (code, out, errors) = doc(home.path(), &[typed]);
+        assert_eq!((code, out.as_str()), (2, ""), "{typed}: {errors}");
+        assert!(errors.contains(says), "{typed}: {errors}");
+    }
+    let (code, out, _) = doc(home.path(), &["--find", "zzzz"]);
+    assert!(code == 0 && out.contains("stands in no name"), "{out}");
+}
+
+#[test]
+fn every_namespace_of_a_binding_says_what_it_is_for() {
+    let named: Vec<&str> = ekskit::bindings::NAMESPACES.iter().map(|(name, _)| *name).collect();
+    for binding in ekskit::bindings::all().filter(|binding| !binding.namespace().is_empty()) {
+        assert!(named.contains(&binding.namespace()), "{}", binding.name);
+    }
+    for name in named {
+        assert!(ekskit::bindings::all().any(|binding| binding.namespace() == name), "{name} has no function");
     }
 }

@@ -451,7 +451,7 @@ fn what_can_be_seen_to_be_wrong_is_refused_before_anything_is_made() {
         ("name=bad/name", "can not be the name"),
         ("name=", "can not be the name"),
         ("api_from=[\"203.0.113.7\"]", "203.0.113.7"),
-        ("nodes_min=9", "nodes_min"),
+        ("nodes_min=9", "minimum 9"),
         ("instance_type=m99.huge", "m99.huge"),
         ("version=1.2", "does not offer Kubernetes 1.2"),
         ("log_days=91", "91 days"),

@@ -19,6 +19,10 @@ pub fn of(ast: &AST, aliases: &BTreeMap<String, String>, function: &ScriptFnMeta
     let mut fields = found.unwrap_or_default();
     for field in &mut fields {
         field.doc = said_of(&field.name, prose);
+        // What only repeats the default says nothing more.
+        if field.default.as_deref() == Some(field.doc.as_str()) {
+            field.doc.clear();
+        }
     }
     fields
 }
