@@ -11,7 +11,7 @@ use super::Shared;
 use super::commands::{self, Wants};
 use super::cursor::{self, After, Cursor, Inside, Plain, Receiver, Slot};
 use super::library::parameters;
-use super::live::Query;
+use super::present::Query;
 use crate::engine::{Handle, import, lines::Lines};
 
 /// More than this nobody reads; what is typed next makes it fewer.
@@ -410,7 +410,7 @@ impl Search<'_> {
     fn of_value(&self, value: &Dynamic) -> Vec<Candidate> {
         if value.is::<Handle>() {
             let methods = crate::bindings::kube::ALL.iter();
-            let methods = methods.filter(|binding| matches!(binding.run, crate::catalog::Run::Cloud(_)));
+            let methods = methods.filter(|binding| binding.is_outward());
             return methods
                 .map(|binding| Candidate::new(binding.short_name(), self.open(false), binding.summary()))
                 .collect();

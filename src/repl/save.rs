@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::tokens::{self, Kind, tokens};
 use crate::bindings;
-use crate::catalog::Run;
 use crate::engine::lines::{LAST, Shape};
 
 /// One thing that was done.
@@ -292,7 +291,7 @@ impl Writer<'_> {
 
 fn is_method(name: &str) -> bool {
     let mut all = bindings::kube::ALL.iter();
-    all.any(|binding| binding.short_name() == name && matches!(binding.run, Run::Cloud(_)))
+    all.any(|binding| binding.short_name() == name && binding.is_outward())
 }
 
 /// `let a =` and what follows, or `a +=` and what follows.
