@@ -155,6 +155,11 @@ impl Binding {
         self.name.split_once("::").map_or(self.name, |(_, name)| name)
     }
 
+    /// Whether it talks to the cloud, the clock or files; of `kube::` these are the methods of a handle.
+    pub fn is_outward(&self) -> bool {
+        matches!(self.run, Run::Cloud(_))
+    }
+
     /// `kube::get(kind, name, #{ namespace: … })`.
     pub fn signature(&self) -> String {
         let mut arguments: Vec<String> = self.params.iter().map(|param| param.name.to_owned()).collect();

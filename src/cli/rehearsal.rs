@@ -64,18 +64,21 @@ fn named(error: Error, path: &Path) -> Error {
 }
 
 impl Rehearsal {
-    /// Writes the world where it was asked for: whole or not at all, and for nobody else's eyes, because it may hold
-    /// Secrets.
+    /// Writes the world where it was asked for.
     pub fn finish(&self) -> Result<()> {
-        let Some(path) = &self.out else { return Ok(()) };
-        let text = self.twin.world().to_yaml()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.persist(path).map_err(|error| error.error)
-        });
-        written
-            .map(|_| ())
-            .map_err(|error| Error::failed(format!("the world can not be written to `{}`: {error}", path.display())))
+        self.out.as_ref().map_or(Ok(()), |path| write_world(&self.twin, path))
     }
+}
+
+/// Writes a world: whole or not at all, and for nobody else's eyes, because it may hold Secrets.
+pub fn write_world(twin: &Twin, path: &Path) -> Result<()> {
+    let text = twin.world().to_yaml()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    written
+        .map(|_| ())
+        .map_err(|error| Error::failed(format!("the world can not be written to `{}`: {error}", path.display())))
 }

@@ -75,7 +75,7 @@ pub fn register_cluster(module: &mut Module, session: &Arc<Session>) {
 }
 
 fn target(session: &Session) -> Target {
-    session.target.overlaid(&here::get().target)
+    session.target().overlaid(&here::get().target)
 }
 
 fn answer(session: &Arc<Session>, context: &NativeCallContext, work: impl FnOnce() -> Result<Value>) -> Thrown {

@@ -38,7 +38,7 @@ pub fn register_step_syntax(
 fn step(session: &Arc<Session>, context: &mut EvalContext, inputs: &[Expression]) -> Thrown {
     let position = inputs[0].position();
     let place = fault::place(context.source(), position);
-    let caller = Caller { session, place, position };
+    let caller = Caller::at(session, place, position);
     let name = context.eval_expression_tree(&inputs[0])?;
     let name = name.into_string().map_err(|found| {
         caller.throw(Error::invalid(format!("the name of a step is text, found {}", value::describe_type(found))))

@@ -39,7 +39,22 @@ pub struct Imports {
     session: Arc<Session>,
     sources: Sources,
     ground: Arc<Ground>,
-    cache: Mutex<BTreeMap<String, Shared<Module>>>,
+    cache: Modules,
+}
+
+/// The modules that were read, by their source.
+#[derive(Clone, Default)]
+pub struct Modules(Arc<Mutex<BTreeMap<String, Shared<Module>>>>);
+
+impl Modules {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// So that they are read anew.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
 }
 
 thread_local! {
@@ -73,6 +88,11 @@ impl Compiled {
         Ok(ast)
     }
 
+    /// So that they are compiled anew.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, AST>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -82,7 +102,12 @@ impl Imports {
     /// For one session.
     pub fn new(session: &Arc<Session>, sources: &Sources, ground: &Arc<Ground>) -> Imports {
         let (session, sources, ground) = (session.clone(), sources.clone(), ground.clone());
-        Imports { session, sources, ground, cache: Mutex::default() }
+        Imports { session, sources, ground, cache: Modules::default() }
+    }
+
+    /// The modules that were read so far.
+    pub fn modules(&self) -> Modules {
+        self.cache.clone()
     }
 
     fn load(&self, engine: &Engine, source: Option<&str>, name: &str) -> Result<Shared<Module>, Box<EvalAltResult>> {
@@ -91,7 +116,7 @@ impl Imports {
             Box::new(EvalAltResult::ErrorRuntime(value, Position::NONE))
         };
         let found = self.ground.finder.find(source, name).map_err(thrown)?;
-        if let Some(module) = self.lock().get(&found.source).cloned() {
+        if let Some(module) = self.cache.lock().get(&found.source).cloned() {
             return Ok(module);
         }
         let _loading = Loading::enter(&found.source).map_err(thrown)?;
@@ -112,7 +137,7 @@ impl Imports {
             .map_err(|failure| self.in_module(&found.source, failure))?;
         module.set_id(found.source.clone());
         let module: Shared<Module> = module.into();
-        self.lock().insert(found.source, module.clone());
+        self.cache.lock().insert(found.source, module.clone());
         Ok(module)
     }
 
@@ -124,9 +149,6 @@ impl Imports {
         Box::new(EvalAltResult::ErrorInModule(source.to_owned(), failure, Position::NONE))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
-        self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
 }
 
 impl Finder {

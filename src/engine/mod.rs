@@ -13,6 +13,7 @@ pub mod fault;
 pub mod here;
 pub mod import;
 pub mod isolate;
+pub mod lines;
 pub mod names;
 pub mod params;
 pub mod scan;
@@ -29,7 +30,7 @@ use serde_json::Value;
 
 use self::call::{Caller, Thrown};
 use self::check::{Checker, Ground};
-use self::import::{Finder, Imports};
+use self::import::{Finder, Imports, Modules};
 use self::names::Names;
 use crate::bindings;
 use crate::catalog::{Binding, Run};
@@ -67,6 +68,7 @@ pub struct Interpreter {
     session: Arc<Session>,
     sources: Sources,
     ground: Arc<Ground>,
+    modules: Modules,
 }
 
 impl Interpreter {
@@ -100,8 +102,10 @@ impl Interpreter {
             engine.register_static_module(namespace, module.into());
         }
         let ground = Arc::new(Ground::of(Finder::of(&session.project)));
-        engine.set_module_resolver(Imports::new(session, sources, &ground));
-        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), ground })
+        let imports = Imports::new(session, sources, &ground);
+        let modules = imports.modules();
+        engine.set_module_resolver(imports);
+        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), ground, modules })
     }
 
     /// With the assertions that tests written in Rhai use.
@@ -162,6 +166,12 @@ impl Interpreter {
         value::to_json(result, Show::Hidden)
     }
 
+    /// Forgets the modules that were read, so that the next import reads them anew.
+    pub fn forget_modules(&self) {
+        self.modules.forget();
+        self.ground.compiled.forget();
+    }
+
     /// The engine itself, for looking at scripts without running them.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -182,7 +192,7 @@ pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
 }
 
 /// An engine that only parses, and accepts names that do not exist: a check finds all of them, and not just the first.
-fn grammar() -> Result<Engine> {
+pub fn grammar() -> Result<Engine> {
     let mut engine = Engine::new();
     limit(&mut engine);
     engine.set_strict_variables(false);

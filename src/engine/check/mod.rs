@@ -18,7 +18,7 @@ mod steps;
 mod syntax;
 mod walk;
 
-use rhai::{AST, Engine};
+use rhai::{AST, Engine, Stmt};
 use serde_json::{Value, json};
 
 pub use self::known::{Builtins, Module, Role};
@@ -148,12 +148,47 @@ pub fn refuse_certain(engine: &Engine, ground: &Ground, source: &str, text: &str
     refusal(&found)
 }
 
+/// Refuses a compiled line as [`refuse`] refuses a script. `outer`: variables of the lines before it. What does not
+/// exist is left to the engine, which knows what those lines imported.
+pub fn refuse_line(
+    engine: &Engine,
+    ground: &Ground,
+    source: &str,
+    text: &str,
+    ast: &AST,
+    outer: &[&str],
+) -> Result<()> {
+    let module = Module::new(source, text, ast.clone(), Some(Role::Module));
+    let known = Known::alone(engine, ground);
+    let mut found = walk_after(&module, &known, outer);
+    let absent = [&rules::UNKNOWN_VARIABLE, &rules::UNKNOWN_MODULE, &rules::UNRESOLVED_IMPORT].map(|rule| rule.name);
+    found.retain(|finding| finding.rule.weight == Weight::Refused && !absent.contains(&finding.rule.name));
+    refusal(&sorted(found))
+}
+
+/// The variables of other statements that a statement changes, also by a closure in it.
+pub fn changed_outside(engine: &Engine, ground: &Ground, source: &str, ast: &AST, stmt: &Stmt) -> Vec<String> {
+    let alone = AST::new([stmt.clone()], ast.shared_lib().clone());
+    let module = Module::new(source, "", alone, Some(Role::Module));
+    let known = Known::alone(engine, ground);
+    let mut walk = Walk::new(&module, &known, None);
+    walk.script();
+    walk.learned.outside.into_iter().collect()
+}
+
 /// Both walks over a script.
 fn walk(module: &Module, known: &Known<'_>) -> Vec<Finding> {
+    walk_after(module, known, &[])
+}
+
+/// Both walks over a script that knows variables of others.
+fn walk_after(module: &Module, known: &Known<'_>, outer: &[&str]) -> Vec<Finding> {
     let mut first = Walk::new(module, known, None);
+    first.knows(outer);
     first.script();
     let learned = first.learned;
     let mut second = Walk::new(module, known, Some(&learned));
+    second.knows(outer);
     second.taken_methods();
     second.script();
     second.unused_functions();

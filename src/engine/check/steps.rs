@@ -83,7 +83,10 @@ impl<'a> Walk<'a> {
     }
 
     fn changes(&mut self, name: &str, at: Position) {
-        let Some(index) = self.find(name) else { return };
+        let Some(index) = self.find(name) else {
+            self.learned.outside.insert(name.to_owned());
+            return;
+        };
         self.learned.changed.insert(self.scope[index].at);
         for frame in self.frames.iter().rev() {
             match *frame {

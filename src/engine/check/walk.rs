@@ -64,6 +64,8 @@ pub(super) struct Alias {
 pub(super) struct Learned {
     /// Where variables are introduced that change later.
     pub changed: BTreeSet<Position>,
+    /// Variables that change and are introduced nowhere in the script.
+    pub outside: BTreeSet<String>,
     /// Keys that maps of the script have: a closure under one of them can be called like a method.
     pub keys: BTreeSet<String>,
 }
@@ -108,6 +110,13 @@ impl<'a> Walk<'a> {
             inputs: None,
             has_params: false,
             excused: 0,
+        }
+    }
+
+    /// Variables that are there before the script begins.
+    pub fn knows(&mut self, names: &[&str]) {
+        for name in names {
+            self.declare(name, Position::NONE, Origin::Let, Shape::Unknown, None);
         }
     }
 
