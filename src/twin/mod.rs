@@ -13,19 +13,28 @@ pub mod lifecycle;
 pub mod physics;
 pub mod world;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_dynamic::{CallError, Operation};
+use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use self::clock::Baton;
+use self::kube::Caller;
 use self::world::{Passed, Transition, World};
 use crate::cloud::{Aws, Clock, Cloud, Endpoint, Fork, Future, Kube, Target};
 use crate::error::{Error, Result, list_or};
 use crate::value::Secret;
+
+/// The body of an answer of an API server: whole, or as long as somebody reads it.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A rehearsal room: one world behind the interface of the cloud.
 #[derive(Clone)]
@@ -78,6 +87,27 @@ impl Twin {
         }
         path.reverse();
         path
+    }
+
+    /// Lets time pass until then, where it is later than now.
+    pub fn advance(&self, to: Timestamp) {
+        self.baton.world().advance(to);
+    }
+
+    /// When the next thing happens by itself.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.baton.world().pending().first().map(|planned| planned.at)
+    }
+
+    /// Tells of every change of what API servers hold and of what is planned.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.baton.changes()
+    }
+
+    /// Answers a request to the API server of a cluster; `None`: the connection breaks, as a fault wants it.
+    pub fn answer(&self, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Option<Response<Body>> {
+        let answer = kube::faults::answer(&mut self.baton.world(), cluster, caller, parts, body).ok()?;
+        Some(answer.map(|bytes| Full::new(Bytes::from(bytes)).boxed_unsync()))
     }
 
     /// Changes the world from outside, as tests do.
@@ -158,7 +188,8 @@ impl Kube for Twin {
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = body.collect_bytes().await?;
-                    let answer = kube::faults::answer(&mut baton.world(), &cluster, &caller, &parts, &body)?;
+                    let answer =
+                        kube::faults::answer(&mut baton.world(), &cluster, Caller::Arn(&caller), &parts, &body)?;
                     Ok::<Response<::kube::client::Body>, ::kube::Error>(answer.map(::kube::client::Body::from))
                 }
             });

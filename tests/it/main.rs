@@ -10,6 +10,7 @@ mod documented;
 mod kube;
 mod plan_ips;
 mod scripts;
+mod served;
 mod stage;
 mod tidy;
 mod twin;

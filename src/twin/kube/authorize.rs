@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::identify::ANONYMOUS;
 use super::kinds::Served;
 use super::status::forbidden;
 use super::store::Store;
@@ -30,9 +31,11 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Refuses what this identity may not do.
 pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) -> Result<(), Problem> {
-    if allows(store, who, wish) {
-        return Ok(());
-    }
+    if allows(store, who, wish) { Ok(()) } else { Err(forbidden(served, wish.name, &refusal(who, wish))) }
+}
+
+/// Why this identity may not do this, in the words of the API server.
+pub fn refusal(who: &Identity, wish: &Wish<'_>) -> String {
     let resource = match wish.subresource {
         "" => wish.plural.to_owned(),
         subresource => format!("{}/{subresource}", wish.plural),
@@ -41,11 +44,10 @@ pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) ->
         "" => "at the cluster scope".to_owned(),
         namespace => format!("in the namespace \"{namespace}\""),
     };
-    let why = format!(
+    format!(
         "User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
         who.username, wish.verb, wish.group
-    );
-    Err(forbidden(served, wish.name, &why))
+    )
 }
 
 /// Whether this identity may do this.
@@ -122,7 +124,10 @@ fn names(binding: &Value, who: &Identity) -> bool {
         let name = subject["name"].as_str().unwrap_or_default();
         match subject["kind"].as_str() {
             Some("User") => name == who.username,
-            Some("Group") => name == "system:authenticated" || who.groups.iter().any(|group| group == name),
+            Some("Group") => {
+                (name == "system:authenticated" && who.username != ANONYMOUS)
+                    || who.groups.iter().any(|group| group == name)
+            }
             Some("ServiceAccount") => {
                 let namespace = subject["namespace"].as_str().unwrap_or_default();
                 who.username == format!("system:serviceaccount:{namespace}:{name}")

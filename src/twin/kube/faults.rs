@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 use serde_json::json;
 
+use super::Caller;
 use crate::twin::faults::Fault;
 use crate::twin::world::World;
 
@@ -12,7 +13,7 @@ use crate::twin::world::World;
 pub fn answer(
     world: &mut World,
     cluster: &str,
-    caller: &str,
+    caller: Caller<'_>,
     parts: &Parts,
     body: &[u8],
 ) -> Result<Response<Vec<u8>>, kube::Error> {

@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod discovery;
 pub mod faults;
 pub mod fields;
+pub mod identify;
 pub mod kinds;
 pub mod list;
 pub mod patch;
@@ -31,6 +32,7 @@ use self::kinds::Found;
 use self::remove::Options;
 use self::serve::Reply;
 use self::write::{Unknown, Write};
+use super::physics::access::Identity;
 use super::world::World;
 
 /// Why the API server says no: a `Status` of `Failure`.
@@ -46,8 +48,22 @@ pub struct Problem {
     pub details: Value,
 }
 
-/// Answers one request to the API server of a cluster, and settles the world. `caller` is the ARN of who asks.
-pub fn answer(world: &mut World, cluster: &str, caller: &str, parts: &Parts, body: &[u8]) -> Response<Vec<u8>> {
+/// Bytes of a body that the API server reads.
+pub const BODY_MAX: usize = 3 << 20;
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// Somebody of AWS, by ARN: access entries and aws-auth say who that is to the cluster.
+    Arn(&'a str),
+    /// A user of the cluster.
+    User(&'a Identity),
+    /// Whoever shows credentials that nobody knows.
+    Unknown,
+}
+
+/// Answers one request to the API server of a cluster, and settles the world.
+pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Response<Vec<u8>> {
     let reply = serve::serve(world, cluster, caller, &request::Ask::read(parts, body))
         .unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
     // A read leaves nothing to settle, and settling nothing is quick.
@@ -164,7 +180,7 @@ pub(in crate::twin) mod wire {
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
             let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-            let answer = super::answer(&mut self.world, "prod", &self.caller, &parts, &body);
+            let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, &body);
             let text = String::from_utf8(answer.body().clone()).unwrap();
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
             (answer.status().as_u16(), value)

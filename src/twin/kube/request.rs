@@ -1,8 +1,8 @@
 //! A request as the API server reads it: what its path means, its parameters, its body.
 
-use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -20,6 +20,7 @@ pub struct Ask<'a> {
     accept: &'a str,
     content_type: &'a str,
     agent: &'a str,
+    headers: &'a HeaderMap,
     body: &'a [u8],
 }
 
@@ -57,8 +58,14 @@ impl<'a> Ask<'a> {
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             agent: header(USER_AGENT),
+            headers: &parts.headers,
             body,
         }
+    }
+
+    /// The values of a header.
+    pub fn header(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// A parameter, empty where it is not given.

@@ -10,8 +10,8 @@ use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
 use super::write::{Unknown, Write};
-use super::{Problem, discovery, patch, status};
-use crate::twin::physics::access::{self, Identity};
+use super::{Caller, Problem, discovery, identify, patch, status};
+use crate::twin::physics::access::Identity;
 use crate::twin::world::World;
 
 /// An answer.
@@ -49,7 +49,7 @@ struct Aim<'a> {
 }
 
 /// Answers a request; nothing is settled yet.
-pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> Result<Reply, Problem> {
+pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>) -> Result<Reply, Problem> {
     let Some(store) = world.store(cluster) else {
         return Err(Problem {
             code: 503,
@@ -58,12 +58,12 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
             details: Value::Null,
         });
     };
-    let Some(who) = access::identity(world, cluster, caller) else { return Err(status::unauthorized()) };
+    let who = identify::identify(world, store, cluster, caller, ask)?;
     let found = ask.place().and_then(|place| {
         let served = kinds::find(store, &place.group, &place.version, &place.plural)?;
         Some((place, served))
     });
-    let Some((place, served)) = found else { return beside(world, cluster, store, ask) };
+    let Some((place, served)) = found else { return beside(world, cluster, store, &who, ask) };
     let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
     let verb = verb_of(ask, &place, &served)?;
     let aim = Aim { cluster, who: &who, served: &served, place: &place, verb };
@@ -73,7 +73,8 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
 }
 
 /// What is no object.
-fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<Reply, Problem> {
+fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
+    identify::may_get_path(who, &ask.path)?;
     if ask.method != Method::GET {
         return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere()) };
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::access::Directory;
 use super::node::{self, Registering};
 use super::selection::{list, text};
-use super::{Controller, pod, reach, user_data};
+use super::{Controller, played, pod, reach, user_data};
 use crate::twin::Arrival;
 use crate::twin::aws::ec2::interface;
 use crate::twin::world::World;
@@ -344,7 +344,9 @@ fn leave(world: &mut World) {
         let Some(store) = world.store(&cluster) else { continue };
         let ended: Vec<String> = store
             .list("nodes")
-            .keys()
+            .iter()
+            .filter(|(_, node)| !played::is_played(node))
+            .map(|(name, _)| name)
             .filter(|name| {
                 let state = instance_of(world, &cluster, name).map(|instance| text(&instance["state"], "name"));
                 matches!(state, None | Some("shutting-down" | "terminated"))

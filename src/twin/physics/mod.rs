@@ -9,6 +9,7 @@ pub mod garbage;
 pub mod join;
 pub mod kubelet;
 pub mod node;
+pub mod played;
 pub mod pod;
 pub mod reach;
 pub mod scheduler;
@@ -42,6 +43,7 @@ const CONTROLLERS: &[&[Controller]] = &[
     workloads::CONTROLLERS,
     scheduler::CONTROLLERS,
     cni::CONTROLLERS,
+    played::CONTROLLERS,
     kubelet::CONTROLLERS,
     garbage::CONTROLLERS,
     eks::addon::CONTROLLERS,
