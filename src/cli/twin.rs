@@ -4,7 +4,6 @@
 //! served: whoever wants a cluster that EKS made rehearses a runbook first and serves the world that it wrote.
 
 mod credentials;
-mod http1;
 mod serve;
 
 use clap::{Args, Subcommand};

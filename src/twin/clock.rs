@@ -66,7 +66,7 @@ impl DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        let now = self.world.changes();
+        let now = self.world.version();
         self.changes.send_if_modified(|before| std::mem::replace(before, now) != now);
     }
 }

@@ -309,7 +309,7 @@ impl World {
     }
 
     /// A number that is another one after every change of what API servers hold and of what is planned.
-    pub(super) fn changes(&self) -> u64 {
+    pub(super) fn version(&self) -> u64 {
         let planned = self.counters.get("transition").copied().unwrap_or(0);
         self.kube.values().fold(planned, |sum, store| sum.wrapping_add(store.revision()))
     }

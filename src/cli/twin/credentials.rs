@@ -46,12 +46,13 @@ impl Credentials {
             .collect::<Result<Vec<User>>>()?;
         let (ca_pem, chain, key) = certificate().map_err(|error| Error::bug(format!("no certificate: {error}")))?;
         let unfit = |error: rustls::Error| Error::bug(format!("a certificate of our own does not fit: {error}"));
-        let tls = ServerConfig::builder_with_provider(provider.into())
+        let mut tls = ServerConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()
             .map_err(unfit)?
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(unfit)?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Credentials { ca_pem, users, tls })
     }
 

@@ -7,14 +7,18 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use http::request::Parts;
-use http::{Response, header};
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::credentials::Credentials;
-use super::http1;
 use crate::cli::{kubeconfig, rehearsal, start};
 use crate::error::{Error, Result, list_or};
 use crate::twin::kube::identify::anonymous;
@@ -257,10 +261,26 @@ impl Server {
     async fn connected(self: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream) {
         // Small answers must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
+        let Ok(stream) = acceptor.accept(stream).await else { return };
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new());
+        http.http2().timer(TokioTimer::new());
+        let service = service_fn(move |request| self.clone().respond(request));
         // A connection that breaks is the client's affair.
-        if let Ok(stream) = acceptor.accept(stream).await {
-            let _ = http1::serve(stream, BODY_MAX, |parts, body| self.answer(parts, body)).await;
+        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn respond(self: Arc<Server>, request: Request<Incoming>) -> std::io::Result<Response<Body>> {
+        let (parts, mut body) = request.into_parts();
+        let mut bytes = Vec::new();
+        // One byte more than allowed is enough to see that it is too much.
+        while bytes.len() <= BODY_MAX
+            && let Some(frame) = body.frame().await
+        {
+            let frame = frame.map_err(std::io::Error::other)?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
+        self.answer(&parts, &bytes).ok_or_else(|| std::io::ErrorKind::ConnectionReset.into())
     }
 
     fn answer(&self, parts: &Parts, body: &[u8]) -> Option<Response<Body>> {

@@ -8,6 +8,7 @@ pub mod defaults;
 pub mod discovery;
 pub mod faults;
 pub mod fields;
+pub mod history;
 pub mod identify;
 pub mod kinds;
 pub mod list;

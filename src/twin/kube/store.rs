@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::history::{Change, History};
+
 /// Objects of one kind by `namespace/name`, or by name where the kind is not namespaced.
 pub type Objects = BTreeMap<String, Value>;
 
@@ -25,6 +27,8 @@ pub struct Store {
     objects: BTreeMap<String, Objects>,
     #[serde(skip)]
     dirty: BTreeSet<String>,
+    #[serde(skip)]
+    history: History,
 }
 
 /// The key of an object: `namespace/name`, or the name.
@@ -73,16 +77,19 @@ impl Store {
         }
         self.dirty.insert(kind.to_owned());
         let key = key_of(&object);
-        let slot = self.objects.entry(kind.to_owned()).or_default().entry(key).or_insert(Value::Null);
-        *slot = object;
-        slot
+        let objects = self.objects.entry(kind.to_owned()).or_default();
+        let before = objects.insert(key.clone(), object);
+        self.history.note(kind, &key, self.revision, before, objects.len());
+        objects.entry(key).or_insert(Value::Null)
     }
 
     /// Replaces an object that is there. A write that changes nothing keeps the resourceVersion; one that changes what is
     /// outside of `metadata` and `status` gets the next generation. Answers what is stored now.
     pub fn update(&mut self, kind: Kind<'_>, mut object: Value) -> Option<&Value> {
         let key = key_of(&object);
-        let slot = self.objects.get_mut(kind)?.get_mut(&key)?;
+        let objects = self.objects.get_mut(kind)?;
+        let count = objects.len();
+        let slot = objects.get_mut(&key)?;
         object["metadata"]["resourceVersion"] = slot["metadata"]["resourceVersion"].clone();
         object["metadata"]["generation"] = slot["metadata"]["generation"].clone();
         if object["metadata"]["generation"].is_null() {
@@ -99,7 +106,8 @@ impl Store {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         self.dirty.insert(kind.to_owned());
-        *slot = object;
+        let before = std::mem::replace(slot, object);
+        self.history.note(kind, &key, self.revision, Some(before), count);
         Some(slot)
     }
 
@@ -112,10 +120,45 @@ impl Store {
 
     /// Removes an object at once, whatever its finalizers say.
     pub fn remove(&mut self, kind: Kind<'_>, key: &str) -> Option<Value> {
-        let removed = self.objects.get_mut(kind)?.remove(key)?;
+        let objects = self.objects.get_mut(kind)?;
+        let removed = objects.remove(key)?;
         self.revision += 1;
         self.dirty.insert(kind.to_owned());
+        self.history.note(kind, key, self.revision, Some(removed.clone()), objects.len());
         Some(removed)
+    }
+
+    /// The revision after which every change of a kind is known.
+    pub fn history_begins(&self, kind: Kind<'_>) -> u64 {
+        self.history.begins(kind, self.revision)
+    }
+
+    /// The changes of a kind after a revision, each with what stood there after it.
+    pub fn changes<'s>(
+        &'s self,
+        kind: Kind<'s>,
+        after: u64,
+    ) -> impl Iterator<Item = (&'s Change, Option<&'s Value>)> + 's {
+        let now = move |change: &Change| self.get(kind, &change.key);
+        self.history.since(kind, after).map(move |change| (change, self.history.after(kind, change, now(change))))
+    }
+
+    /// What stood there at an earlier revision, where it is not what stands there now: by key, nothing where there was
+    /// no such object yet. `None`: that is too long ago.
+    pub fn differences(&self, kind: Kind<'_>, revision: u64) -> Option<BTreeMap<&str, Option<&Value>>> {
+        if revision < self.history_begins(kind) {
+            return None;
+        }
+        let mut differences = BTreeMap::new();
+        for change in self.history.since(kind, revision) {
+            differences.entry(change.key.as_str()).or_insert(change.before.as_ref());
+        }
+        Some(differences)
+    }
+
+    /// Forgets what was, as etcd does when it is compacted.
+    pub fn compact(&mut self) {
+        self.history.compact(self.revision);
     }
 
     /// Kinds that changed since the last time.
