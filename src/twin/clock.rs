@@ -124,6 +124,8 @@ impl Baton {
         if let Some((time, _, branch)) = first {
             turns.waiting.remove(&branch);
             self.world().advance(time);
+            // Who waits for a time waits for changes, too.
+            self.changes.send_modify(|_| {});
         }
         self.passed.notify_all();
     }

@@ -11,6 +11,7 @@ pub mod faults;
 pub mod kube;
 pub mod lifecycle;
 pub mod physics;
+pub mod stream;
 pub mod world;
 
 use std::convert::Infallible;
@@ -27,7 +28,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use self::clock::Baton;
-use self::kube::Caller;
+use self::kube::{Answer, Caller};
 use self::world::{Passed, Transition, World};
 use crate::cloud::{Aws, Clock, Cloud, Endpoint, Fork, Future, Kube, Target};
 use crate::error::{Error, Result, list_or};
@@ -104,10 +105,24 @@ impl Twin {
         self.baton.changes()
     }
 
-    /// Answers a request to the API server of a cluster; `None`: the connection breaks, as a fault wants it.
-    pub fn answer(&self, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Option<Response<Body>> {
-        let answer = kube::faults::answer(&mut self.baton.world(), cluster, caller, parts, body).ok()?;
-        Some(answer.map(|bytes| Full::new(Bytes::from(bytes)).boxed_unsync()))
+    /// Answers a request to the API server of a cluster; an error: the connection breaks, as a fault wants it. `ticks`
+    /// makes the clock of a watch that is to last so long.
+    pub fn answer(
+        &self,
+        cluster: &str,
+        caller: Caller<'_>,
+        parts: &Parts,
+        body: &[u8],
+        ticks: impl FnOnce(Option<Duration>) -> stream::Ticks,
+    ) -> Result<Response<Body>, ::kube::Error> {
+        let answer = kube::faults::answer(&mut self.baton.world(), cluster, caller, parts, body)?;
+        Ok(answer.map(|answer| match answer {
+            Answer::Whole(bytes) => Full::new(Bytes::from(bytes)).boxed_unsync(),
+            Answer::Watch(watch) => {
+                let ticks = ticks(watch.timeout());
+                stream::follow(self.baton.clone(), watch, ticks)
+            }
+        }))
     }
 
     /// Changes the world from outside, as tests do.
@@ -184,13 +199,12 @@ impl Kube for Twin {
         Box::pin(std::future::ready(found.map(|(cluster, caller)| {
             let baton = self.baton.clone();
             let service = tower::service_fn(move |request: Request<::kube::client::Body>| {
-                let (baton, cluster, caller) = (baton.clone(), cluster.clone(), caller.clone());
+                let (twin, cluster, caller) = (Twin { baton: baton.clone() }, cluster.clone(), caller.clone());
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = body.collect_bytes().await?;
-                    let answer =
-                        kube::faults::answer(&mut baton.world(), &cluster, Caller::Arn(&caller), &parts, &body)?;
-                    Ok::<Response<::kube::client::Body>, ::kube::Error>(answer.map(::kube::client::Body::from))
+                    let ticks = |lasts| stream::virtual_ticks(twin.baton.clone(), lasts);
+                    twin.answer(&cluster, Caller::Arn(&caller), &parts, &body, ticks)
                 }
             });
             ::kube::Client::new(service, "default")

@@ -25,6 +25,7 @@ use crate::twin::kube::identify::anonymous;
 use crate::twin::kube::{BODY_MAX, Caller};
 use crate::twin::physics::access::Identity;
 use crate::twin::physics::{played, settle};
+use crate::twin::stream::{Tick, Ticks};
 use crate::twin::world::World;
 use crate::twin::{Body, Twin};
 use crate::ui::{self, Format};
@@ -280,10 +281,10 @@ impl Server {
             let frame = frame.map_err(std::io::Error::other)?;
             bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
-        self.answer(&parts, &bytes).ok_or_else(|| std::io::ErrorKind::ConnectionReset.into())
+        self.answer(&parts, &bytes).map_err(std::io::Error::other)
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8]) -> Option<Response<Body>> {
+    fn answer(&self, parts: &Parts, body: &[u8]) -> Result<Response<Body>, kube::Error> {
         let nobody = anonymous();
         let shown = parts.headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let user = shown.map(|shown| shown.strip_prefix("Bearer ").and_then(|token| self.credentials.user_of(token)));
@@ -295,7 +296,21 @@ impl Server {
         // A list of ten thousand objects takes a while; others are served meanwhile.
         tokio::task::block_in_place(|| {
             self.catch_up();
-            self.twin.answer(&self.cluster, caller, parts, body)
+            self.twin.answer(&self.cluster, caller, parts, body, ticks)
         })
     }
+}
+
+/// How long a watch lasts where the client does not say it: as long as a real server lets it.
+const WATCH: Duration = Duration::from_secs(1800);
+const BOOKMARKS: Duration = Duration::from_secs(60);
+
+/// The clock of a watch: clients mean seconds of their own, however fast virtual time runs.
+fn ticks(lasts: Option<Duration>) -> Ticks {
+    let now = tokio::time::Instant::now();
+    let end = now + lasts.unwrap_or(WATCH);
+    Box::pin(futures_util::stream::unfold(now + BOOKMARKS, move |next| async move {
+        tokio::time::sleep_until(next.min(end)).await;
+        Some(if end <= next { (Tick::End, next) } else { (Tick::Bookmark, next + BOOKMARKS) })
+    }))
 }

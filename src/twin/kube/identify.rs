@@ -77,6 +77,7 @@ fn may_be(store: &Store, who: &Identity, plural: &str, namespace: &str, name: &s
         reason: "Forbidden",
         message: format!("{plural} \"{name}\" is forbidden: {why}"),
         details: json!({ "name": name, "kind": plural }),
+        resume: None,
     })
 }
 
@@ -88,7 +89,7 @@ pub fn may_get_path(who: &Identity, path: &[String]) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("forbidden: User \"{ANONYMOUS}\" cannot get path \"/{}\"", path.join("/"));
-    Err(Problem { code: 403, reason: "Forbidden", message, details: json!({}) })
+    Err(Problem { code: 403, reason: "Forbidden", message, details: json!({}), resume: None })
 }
 
 #[cfg(test)]
@@ -97,8 +98,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::twin::kube::answer;
     use crate::twin::kube::wire::{MAPS, Wire};
+    use crate::twin::kube::{Answer, answer};
 
     fn get(wire: &mut Wire, who: &Identity, path: &str, headers: &[(&str, &str)]) -> (u16, Value) {
         let mut request = Request::get(path);
@@ -107,7 +108,9 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let answer = answer(&mut wire.world, "prod", Caller::User(who), &parts, b"");
-        (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap_or_default())
+        let code = answer.status().as_u16();
+        let Answer::Whole(bytes) = answer.into_body() else { panic!("{path} is a watch") };
+        (code, serde_json::from_slice(&bytes).unwrap_or_default())
     }
 
     #[test]

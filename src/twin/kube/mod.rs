@@ -16,6 +16,7 @@ pub mod patch;
 pub mod path;
 pub mod remove;
 pub mod request;
+pub mod revision;
 pub mod schema;
 pub mod selector;
 pub mod serve;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod store;
 pub mod typed;
 pub mod validate;
+pub mod watch;
 pub mod write;
 
 use http::request::Parts;
@@ -32,6 +34,7 @@ use serde_json::Value;
 use self::kinds::Found;
 use self::remove::Options;
 use self::serve::Reply;
+use self::watch::Watch;
 use self::write::{Unknown, Write};
 use super::physics::access::Identity;
 use super::world::World;
@@ -47,6 +50,8 @@ pub struct Problem {
     pub message: String,
     /// `details` of the Status: `{ name, group, kind, causes: [{ reason, message, field }] }`.
     pub details: Value,
+    /// With this a list that broke off can go on.
+    pub resume: Option<String>,
 }
 
 /// Bytes of a body that the API server reads.
@@ -63,13 +68,24 @@ pub enum Caller<'a> {
     Unknown,
 }
 
+/// What an API server sends back.
+pub enum Answer {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Events for as long as somebody reads them.
+    Watch(Box<Watch>),
+}
+
 /// Answers one request to the API server of a cluster, and settles the world.
-pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Response<Vec<u8>> {
-    let reply = serve::serve(world, cluster, caller, &request::Ask::read(parts, body))
-        .unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
+pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Response<Answer> {
+    let asked = match body.len() {
+        ..=BODY_MAX => serve::serve(world, cluster, caller, &request::Ask::read(parts, body)),
+        _ => Err(status::too_large(&format!("limit is {BODY_MAX}"))),
+    };
+    let reply = asked.unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
     // A read leaves nothing to settle, and settling nothing is quick.
     super::physics::settle(world);
-    let mut response = Response::new(reply.body);
+    let mut response = Response::new(reply.answer);
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
     response
@@ -182,9 +198,16 @@ pub(in crate::twin) mod wire {
             let (parts, ()) = request.body(()).unwrap().into_parts();
             let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
             let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, &body);
-            let text = String::from_utf8(answer.body().clone()).unwrap();
+            let code = answer.status().as_u16();
+            let text = match answer.into_body() {
+                super::Answer::Whole(bytes) => String::from_utf8(bytes).unwrap(),
+                super::Answer::Watch(mut watch) => {
+                    // What it tells at once, as text.
+                    return (code, Value::String(String::from_utf8(watch.take(&self.world).unwrap()).unwrap()));
+                }
+            };
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            (answer.status().as_u16(), value)
+            (code, value)
         }
 
         pub fn get(&mut self, path: &str) -> (u16, Value) {

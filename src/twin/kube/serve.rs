@@ -9,8 +9,9 @@ use super::list::{self, Selected};
 use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
+use super::watch::Watch;
 use super::write::{Unknown, Write};
-use super::{Caller, Problem, discovery, identify, patch, status};
+use super::{Answer, Caller, Problem, discovery, identify, patch, revision, status};
 use crate::twin::physics::access::Identity;
 use crate::twin::world::World;
 
@@ -20,14 +21,14 @@ pub struct Reply {
     pub code: u16,
     /// Its content type.
     pub media: &'static str,
-    /// Its bytes.
-    pub body: Vec<u8>,
+    /// Its body.
+    pub answer: Answer,
 }
 
 impl Reply {
     /// JSON.
     pub fn json(code: u16, body: Vec<u8>) -> Reply {
-        Reply { code, media: "application/json", body }
+        Reply { code, media: "application/json", answer: Answer::Whole(body) }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
@@ -35,7 +36,7 @@ impl Reply {
     }
 
     fn text(code: u16, text: &str) -> Reply {
-        Reply { code, media: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+        Reply { code, media: "text/plain; charset=utf-8", answer: Answer::Whole(text.as_bytes().to_vec()) }
     }
 }
 
@@ -56,6 +57,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
             reason: "ServiceUnavailable",
             message: format!("cluster {cluster} has no API server that answers"),
             details: Value::Null,
+            resume: None,
         });
     };
     let who = identify::identify(world, store, cluster, caller, ask)?;
@@ -173,7 +175,7 @@ impl Aim<'_> {
                 Ok(Reply::value(200, &remove::told(self.served, gone)))
             }
             "deletecollection" => self.delete_collection(world, ask),
-            _ => Err(status::not_simulated("watching objects")),
+            _ => self.watch(world, ask),
         }
     }
 
@@ -186,7 +188,14 @@ impl Aim<'_> {
         found.ok_or_else(|| status::not_found(self.served, self.name()))
     }
 
+    fn watch(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let namespace = self.place.namespace.as_deref();
+        let watch = Watch::begin(self.store(world)?, self.cluster, ask, self.served, namespace)?;
+        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)) })
+    }
+
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        revision::check_get(ask, self.store(world)?)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.object(world)?)?))
     }
 

@@ -47,7 +47,7 @@ pub fn unsupported(field: impl Into<String>, value: &Value, known: &[&str]) -> W
 }
 
 fn problem(code: u16, reason: &'static str, message: impl Into<String>, details: Value) -> Problem {
-    Problem { code, reason, message: message.into(), details }
+    Problem { code, reason, message: message.into(), details, resume: None }
 }
 
 fn about(served: &Served, name: &str) -> Value {
@@ -158,6 +158,16 @@ pub fn not_acceptable() -> Problem {
     problem(406, "NotAcceptable", message, Value::Null)
 }
 
+/// 410 for what is forgotten.
+pub fn expired(message: impl Into<String>) -> Problem {
+    problem(410, "Expired", message, Value::Null)
+}
+
+/// 413.
+pub fn too_large(message: &str) -> Problem {
+    problem(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"), Value::Null)
+}
+
 /// 415.
 pub fn unsupported_type(known: &[&str]) -> Problem {
     let message = format!(
@@ -190,8 +200,14 @@ impl Problem {
     pub fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
+        if let Some(resume) = &self.resume {
+            status["metadata"] = json!({ "continue": resume });
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }

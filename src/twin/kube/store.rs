@@ -3,6 +3,7 @@
 //! The store keeps what etcd and the generic registry keep (uid, resourceVersion, generation, creationTimestamp) and
 //! knows nothing of kinds; validation, defaults and field ownership stand in front of it, controllers behind it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -143,17 +144,23 @@ impl Store {
         self.history.since(kind, after).map(move |change| (change, self.history.after(kind, change, now(change))))
     }
 
-    /// What stood there at an earlier revision, where it is not what stands there now: by key, nothing where there was
-    /// no such object yet. `None`: that is too long ago.
-    pub fn differences(&self, kind: Kind<'_>, revision: u64) -> Option<BTreeMap<&str, Option<&Value>>> {
+    /// Objects of a kind as they were at an earlier revision; `None`: that is too long ago.
+    pub fn list_at(&self, kind: Kind<'_>, revision: u64) -> Option<Cow<'_, Objects>> {
         if revision < self.history_begins(kind) {
             return None;
         }
-        let mut differences = BTreeMap::new();
+        let mut objects = Cow::Borrowed(self.list(kind));
+        let mut seen = BTreeSet::new();
         for change in self.history.since(kind, revision) {
-            differences.entry(change.key.as_str()).or_insert(change.before.as_ref());
+            // The first change after that time found what stood there then.
+            if seen.insert(&change.key) {
+                match &change.before {
+                    Some(before) => objects.to_mut().insert(change.key.clone(), before.clone()),
+                    None => objects.to_mut().remove(&change.key),
+                };
+            }
         }
-        Some(differences)
+        Some(objects)
     }
 
     /// Forgets what was, as etcd does when it is compacted.
