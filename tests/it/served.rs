@@ -71,6 +71,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn a_new_cluster_runs_pods_and_is_written_at_the_end() {
     use std::os::unix::fs::PermissionsExt;
     let served = Served::with(&["--nodes", "2", "--speed", "1000", "--user", "dev=team,ops", "--world-out", "w.yaml"]);
+    assert_eq!((&served.told["cluster"], &served.told["users"][1]["name"]), (&json!("twin"), &json!("dev")));
     runtime().block_on(async {
         let admin = served.client("twin").await;
         let nodes = Api::<Node>::all(admin.clone()).list(&Default::default()).await.unwrap();

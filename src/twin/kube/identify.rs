@@ -77,7 +77,6 @@ fn may_be(store: &Store, who: &Identity, plural: &str, namespace: &str, name: &s
         reason: "Forbidden",
         message: format!("{plural} \"{name}\" is forbidden: {why}"),
         details: json!({ "name": name, "kind": plural }),
-        resume: None,
     })
 }
 
@@ -89,7 +88,7 @@ pub fn may_get_path(who: &Identity, path: &[String]) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("forbidden: User \"{ANONYMOUS}\" cannot get path \"/{}\"", path.join("/"));
-    Err(Problem { code: 403, reason: "Forbidden", message, details: json!({}), resume: None })
+    Err(Problem { code: 403, reason: "Forbidden", message, details: json!({}) })
 }
 
 #[cfg(test)]

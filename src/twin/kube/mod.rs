@@ -50,8 +50,6 @@ pub struct Problem {
     pub message: String,
     /// `details` of the Status: `{ name, group, kind, causes: [{ reason, message, field }] }`.
     pub details: Value,
-    /// With this a list that broke off can go on.
-    pub resume: Option<String>,
 }
 
 /// Bytes of a body that the API server reads.

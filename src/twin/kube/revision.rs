@@ -37,7 +37,7 @@ fn parse(ask: &Ask<'_>) -> Result<Option<u64>, String> {
 }
 
 fn unreadable(message: String) -> Problem {
-    Problem { code: 500, reason: "", message, details: Value::Null, resume: None }
+    Problem { code: 500, reason: "", message, details: Value::Null }
 }
 
 fn too_large(wanted: u64, store: &Store, hurry: bool) -> Problem {
@@ -47,7 +47,7 @@ fn too_large(wanted: u64, store: &Store, hurry: bool) -> Problem {
         details["retryAfterSeconds"] = json!(1);
     }
     let message = format!("Timeout: Too large resource version: {wanted}, current: {}", store.revision());
-    Problem { code: 504, reason: "Timeout", message, details, resume: None }
+    Problem { code: 504, reason: "Timeout", message, details }
 }
 
 /// Refuses a get of what the server does not know yet.
@@ -155,5 +155,5 @@ pub fn forgotten_page(resume: String) -> Problem {
                    remainder of the results. Continuing with the provided token results in an inconsistent list - \
                    objects that were created, modified, or deleted between the time the first chunk was returned and \
                    now may show up in the list.";
-    Problem { resume: Some(resume), ..status::expired(message) }
+    Problem { details: json!({ status::RESUME: resume }), ..status::expired(message) }
 }

@@ -57,7 +57,6 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
             reason: "ServiceUnavailable",
             message: format!("cluster {cluster} has no API server that answers"),
             details: Value::Null,
-            resume: None,
         });
     };
     let who = identify::identify(world, store, cluster, caller, ask)?;

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::kinds::Served;
 
+/// The detail with which a list that broke off can go on; it stands in the metadata of the Status.
+pub const RESUME: &str = "_continue";
+
 /// One field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -47,7 +50,7 @@ pub fn unsupported(field: impl Into<String>, value: &Value, known: &[&str]) -> W
 }
 
 fn problem(code: u16, reason: &'static str, message: impl Into<String>, details: Value) -> Problem {
-    Problem { code, reason, message: message.into(), details, resume: None }
+    Problem { code, reason, message: message.into(), details }
 }
 
 fn about(served: &Served, name: &str) -> Value {
@@ -205,10 +208,9 @@ impl Problem {
         if !self.reason.is_empty() {
             status["reason"] = json!(self.reason);
         }
-        if let Some(resume) = &self.resume {
-            status["metadata"] = json!({ "continue": resume });
-        }
-        if !self.details.is_null() {
+        if let Some(resume) = self.details[RESUME].as_str() {
+            status["metadata"]["continue"] = json!(resume);
+        } else if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
         status
