@@ -7,6 +7,7 @@ mod aws_stub;
 mod aws_sweep;
 mod cli;
 mod documented;
+mod follow;
 mod kube;
 mod plan_ips;
 mod scripts;
