@@ -15,3 +15,4 @@ mod served;
 mod stage;
 mod tidy;
 mod twin;
+mod wire_fuzz;
