@@ -173,11 +173,15 @@ impl<'a> Ask<'a> {
     /// The body as an object, JSON or YAML.
     pub fn object(&self) -> Result<Value, Problem> {
         const KNOWN: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-        match self.media() {
-            "" | "application/json" => self.json(),
-            "application/yaml" => self.yaml(),
-            _ => Err(unsupported_type(KNOWN)),
+        let object = match self.media() {
+            "" | "application/json" => self.json()?,
+            "application/yaml" => self.yaml()?,
+            _ => return Err(unsupported_type(KNOWN)),
+        };
+        if object.is_object() || object.is_null() {
+            return Ok(object);
         }
+        Err(bad_request("the object provided is unrecognized (must be of type object): couldn't get version/kind"))
     }
 
     /// Whether there is a body.
