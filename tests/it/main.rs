@@ -9,6 +9,7 @@ mod cli;
 mod documented;
 mod follow;
 mod kube;
+mod pages;
 mod plan_ips;
 mod scripts;
 mod served;
