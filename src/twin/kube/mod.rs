@@ -12,8 +12,10 @@ pub mod history;
 pub mod identify;
 pub mod kinds;
 pub mod list;
+pub mod openapi;
 pub mod patch;
 pub mod path;
+pub mod protobuf;
 pub mod remove;
 pub mod request;
 pub mod revision;
@@ -22,6 +24,7 @@ pub mod selector;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod table;
 pub mod typed;
 pub mod validate;
 pub mod watch;
@@ -188,14 +191,19 @@ pub(in crate::twin) mod wire {
 
         /// Sends a request with headers; the answer's body may be text.
         pub fn ask(&mut self, line: &str, headers: &[(&str, &str)], body: Option<&Value>) -> (u16, Value) {
+            let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+            self.send(line, headers, &body)
+        }
+
+        /// The same with any bytes as the body.
+        pub fn send(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
             let (method, uri) = line.split_once(' ').unwrap();
             let mut request = Request::builder().method(method).uri(uri);
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-            let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, &body);
+            let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, body);
             let code = answer.status().as_u16();
             let text = match answer.into_body() {
                 super::Answer::Whole(bytes) => String::from_utf8(bytes).unwrap(),

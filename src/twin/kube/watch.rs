@@ -13,6 +13,7 @@ use super::kinds::Served;
 use super::list::{self, Selected};
 use super::request::Ask;
 use super::store::Store;
+use super::table::Sheet;
 use super::{Problem, revision, status};
 use crate::twin::world::World;
 
@@ -41,6 +42,13 @@ pub enum Show {
     Whole(String),
     /// Its metadata only.
     Metadata,
+    /// As a table of one row; the first one has the columns.
+    Table {
+        /// How it becomes a row.
+        sheet: Sheet,
+        /// Whether it is the first one.
+        with_columns: bool,
+    },
 }
 
 enum State {
@@ -58,6 +66,7 @@ impl Watch {
         cluster: &str,
         ask: &Ask<'_>,
         served: &Served,
+        sheet: Option<Sheet>,
         namespace: Option<&str>,
     ) -> Result<Watch, Problem> {
         let asked = revision::Watched::read(ask)?;
@@ -66,9 +75,10 @@ impl Watch {
             "" => None,
             text => Some(revision::number(text)?).filter(|seconds| *seconds != 0),
         };
-        let show = match ask.wants("PartialObjectMetadata") {
-            true => Show::Metadata,
-            false => Show::Whole(served.api_version()),
+        let show = match sheet {
+            Some(sheet) => Show::Table { sheet, with_columns: true },
+            None if ask.wants("PartialObjectMetadata") => Show::Metadata,
+            None => Show::Whole(served.api_version()),
         };
         let begins = store.history_begins(&served.table);
         let state = match asked.since {
@@ -102,6 +112,9 @@ impl Watch {
     pub fn take(&mut self, world: &World) -> Option<Vec<u8>> {
         let store = world.store(&self.cluster)?;
         let mut lines = Vec::new();
+        if let Show::Table { sheet, .. } = &mut self.show {
+            sheet.set_now(world.now);
+        }
         match std::mem::replace(&mut self.state, State::Going) {
             State::Going => {}
             State::Beginning => self.tell_what_is_there(store, &mut lines),
@@ -128,7 +141,7 @@ impl Watch {
     }
 
     /// The bookmark of how far it is; nothing where the client wants none.
-    pub fn bookmark(&self) -> Vec<u8> {
+    pub fn bookmark(&mut self) -> Vec<u8> {
         let mut lines = Vec::new();
         if self.bookmarks && matches!(self.state, State::Going) {
             self.mark(&mut lines, false);
@@ -138,8 +151,10 @@ impl Watch {
 
     fn tell_what_is_there(&mut self, store: &Store, lines: &mut Vec<u8>) {
         let objects = list::within(store.list(&self.served.table), self.namespace.as_deref(), None);
-        for (_, object) in objects.filter(|(_, object)| self.selected.has(object)) {
-            self.event(lines, "ADDED", object);
+        for (_, object) in objects {
+            if self.selected.has(object) {
+                self.event(lines, "ADDED", object);
+            }
         }
         self.told = store.revision();
         if self.marks_the_beginning && self.bookmarks {
@@ -147,10 +162,11 @@ impl Watch {
         }
     }
 
-    fn tell(&self, lines: &mut Vec<u8>, change: &Change, after: Option<&Value>) {
+    fn tell(&mut self, lines: &mut Vec<u8>, change: &Change, after: Option<&Value>) {
         let before = change.before.as_ref();
         let is_meant = |object: &&Value| self.is_placed(object) && self.selected.has(object);
-        match (before.filter(is_meant), after.filter(is_meant)) {
+        let (before, after) = (before.filter(is_meant), after.filter(is_meant));
+        match (before, after) {
             (None, None) => {}
             (None, Some(after)) => self.event(lines, "ADDED", after),
             (Some(_), Some(after)) => self.event(lines, "MODIFIED", after),
@@ -167,14 +183,17 @@ impl Watch {
         self.namespace.as_deref().is_none_or(|namespace| object["metadata"]["namespace"] == *namespace)
     }
 
-    fn event(&self, lines: &mut Vec<u8>, what: &str, object: &Value) {
-        line(lines, what, |lines| match &self.show {
+    fn event(&mut self, lines: &mut Vec<u8>, what: &str, object: &Value) {
+        line(lines, what, |lines| match &mut self.show {
             Show::Whole(api_version) => list::write_whole(object, api_version, lines),
             Show::Metadata => list::write_metadata(object, lines),
+            Show::Table { sheet, with_columns } => {
+                write(lines, &sheet.single(object, std::mem::take(with_columns)));
+            }
         });
     }
 
-    fn mark(&self, lines: &mut Vec<u8>, is_beginning: bool) {
+    fn mark(&mut self, lines: &mut Vec<u8>, is_beginning: bool) {
         let mut metadata = json!({ "resourceVersion": self.told.to_string() });
         if is_beginning {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
