@@ -129,7 +129,8 @@ impl Watch {
             self.state = State::Over;
             return None;
         }
-        for (change, after) in store.changes(&self.served.table, self.told) {
+        let table = self.served.table.clone();
+        for (change, after) in store.changes(&table, self.told) {
             self.tell(&mut lines, change, after);
             if lines.len() > PORTION {
                 self.told = change.revision;
