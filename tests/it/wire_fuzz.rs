@@ -5,9 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use ekskit::twin::Twin;
-use ekskit::twin::kube::Caller;
+use ekskit::twin::kube::{self, Caller};
 use ekskit::twin::physics::access::Identity;
-use ekskit::twin::physics::played;
 use ekskit::twin::world::World;
 use http::Request;
 use http_body_util::BodyExt;
@@ -312,7 +311,9 @@ fn request(dice: &mut Dice, all: &[Value]) -> Sent {
 fn twin() -> (Twin, Identity) {
     let mut world = World::new(7).unwrap();
     world.start_server("prod");
-    played::add(&mut world, "prod", "n-1");
+    let annotations = json!({ "kwok.x-k8s.io/node": "fake" });
+    let node = json!({ "metadata": { "name": "n-1", "annotations": annotations }, "spec": {} });
+    kube::create(&mut world, "prod", "nodes", node);
     let groups = vec!["system:masters".to_owned()];
     (Twin::new(world), Identity { username: "admin".to_owned(), groups, policies: Vec::new() })
 }

@@ -22,9 +22,9 @@ use super::credentials::Credentials;
 use crate::cli::{kubeconfig, rehearsal, start};
 use crate::error::{Error, Result, list_or};
 use crate::twin::kube::identify::anonymous;
-use crate::twin::kube::{BODY_MAX, Caller};
+use crate::twin::kube::{self, BODY_MAX, Caller};
 use crate::twin::physics::access::Identity;
-use crate::twin::physics::{played, settle};
+use crate::twin::physics::settle;
 use crate::twin::stream::{Tick, Ticks};
 use crate::twin::world::World;
 use crate::twin::{Body, Twin};
@@ -135,13 +135,29 @@ fn admin() -> Identity {
     Identity { username: "admin".to_owned(), groups, policies: Vec::new() }
 }
 
+/// A node of a middling size, which nobody runs: the twin plays it, as kwok does on a real control plane.
+fn node(name: &str) -> serde_json::Value {
+    let size = json!({ "cpu": "4", "memory": "16Gi", "ephemeral-storage": "50Gi", "pods": "110" });
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": { "kwok.x-k8s.io/node": "fake" },
+            "labels": {
+                "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            },
+        },
+        "status": { "capacity": size, "allocatable": size },
+    })
+}
+
 /// The cluster to serve; where no world is given, it is made.
 fn cluster_of(world: &mut World, flags: &Flags) -> Result<String> {
     let Some(path) = &flags.world else {
         let name = flags.cluster.clone().unwrap_or_else(|| "twin".to_owned());
         world.start_server(&name);
         for number in 1..=flags.nodes {
-            played::add(world, &name, &format!("{name}-node-{number}"));
+            kube::create(world, &name, "nodes", node(&format!("{name}-node-{number}")));
         }
         settle(world);
         return Ok(name);
@@ -284,7 +300,7 @@ impl Server {
         self.answer(&parts, &bytes).map_err(std::io::Error::other)
     }
 
-    fn answer(&self, parts: &Parts, body: &[u8]) -> Result<Response<Body>, kube::Error> {
+    fn answer(&self, parts: &Parts, body: &[u8]) -> Result<Response<Body>, ::kube::Error> {
         let nobody = anonymous();
         let shown = parts.headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let user = shown.map(|shown| shown.strip_prefix("Bearer ").and_then(|token| self.credentials.user_of(token)));
