@@ -7,6 +7,7 @@ use super::request::Ask;
 use super::store::{Store, differs_in_desire, key};
 use super::typed::{Misfits, misfits, prune};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
+use crate::twin::physics::job;
 use crate::twin::world::World;
 
 /// What becomes of unknown fields.
@@ -260,6 +261,12 @@ impl Write<'_> {
             set(&mut whole["metadata"], "managedFields", new["metadata"]["managedFields"].take());
             return whole;
         }
+        if self.subresource == "ephemeralcontainers" {
+            let mut whole = old.clone();
+            set(&mut whole["spec"], "ephemeralContainers", new["spec"]["ephemeralContainers"].take());
+            set(&mut whole["metadata"], "managedFields", new["metadata"]["managedFields"].take());
+            return whole;
+        }
         for field in METADATA_OF_SERVER {
             set(&mut new["metadata"], field, old["metadata"][*field].clone());
         }
@@ -431,7 +438,7 @@ impl Write<'_> {
 
     fn validate(&self, world: &World, old: Option<&Value>, object: &Value, name: &str) -> Result<(), Problem> {
         let mut wrong = match self.subresource {
-            "status" | "approval" | "finalize" => Vec::new(),
+            "status" | "approval" | "ephemeralcontainers" | "finalize" => Vec::new(),
             _ => validate::check(self.served, old, object),
         };
         if self.served.custom
@@ -495,6 +502,9 @@ pub fn store_new(world: &mut World, cluster: &str, served: &Served, mut object: 
     let now = world.now_text();
     object["metadata"]["uid"] = json!(world.uuid("object"));
     object["metadata"]["creationTimestamp"] = json!(now);
+    if served.table == "jobs.batch" {
+        job::select(&mut object);
+    }
     let stored = world.store_mut(cluster)?.create(&served.table, object).clone();
     if served.table == "namespaces"
         && let Some(name) = stored["metadata"]["name"].as_str()
