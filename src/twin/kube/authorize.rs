@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::identify::ANONYMOUS;
 use super::kinds::Served;
 use super::status::forbidden;
 use super::store::Store;
@@ -32,9 +33,11 @@ const AUTHENTICATED: &str = "system:authenticated";
 
 /// Refuses what this identity may not do.
 pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) -> Result<(), Problem> {
-    if allows(store, who, wish) {
-        return Ok(());
-    }
+    if allows(store, who, wish) { Ok(()) } else { Err(forbidden(served, wish.name, &refusal(who, wish))) }
+}
+
+/// Why this identity may not do this, in the words of the API server.
+pub fn refusal(who: &Identity, wish: &Wish<'_>) -> String {
     let resource = match wish.subresource {
         "" => wish.plural.to_owned(),
         subresource => format!("{}/{subresource}", wish.plural),
@@ -43,11 +46,10 @@ pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) ->
         "" => "at the cluster scope".to_owned(),
         namespace => format!("in the namespace \"{namespace}\""),
     };
-    let why = format!(
+    format!(
         "User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
         who.username, wish.verb, wish.group
-    );
-    Err(forbidden(served, wish.name, &why))
+    )
 }
 
 /// Whether this identity may do this.
@@ -158,7 +160,9 @@ fn names<'a>(binding: &'a Value, who: &Identity) -> Option<&'a Value> {
         let name = subject["name"].as_str().unwrap_or_default();
         match subject["kind"].as_str() {
             Some("User") => name == who.username,
-            Some("Group") => name == AUTHENTICATED || who.groups.iter().any(|group| group == name),
+            Some("Group") => {
+                (name == AUTHENTICATED && who.username != ANONYMOUS) || who.groups.iter().any(|group| group == name)
+            }
             Some("ServiceAccount") => {
                 let namespace = subject["namespace"].as_str().unwrap_or_default();
                 who.username == format!("system:serviceaccount:{namespace}:{name}")

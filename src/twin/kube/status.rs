@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::kinds::Served;
 
+/// The detail with which a list that broke off can go on; it stands in the metadata of the Status.
+pub const RESUME: &str = "_continue";
+
 /// One field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -158,6 +161,16 @@ pub fn not_acceptable() -> Problem {
     problem(406, "NotAcceptable", message, Value::Null)
 }
 
+/// 410 for what is forgotten.
+pub fn expired(message: impl Into<String>) -> Problem {
+    problem(410, "Expired", message, Value::Null)
+}
+
+/// 413.
+pub fn too_large(message: &str) -> Problem {
+    problem(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"), Value::Null)
+}
+
 /// 415.
 pub fn unsupported_type(known: &[&str]) -> Problem {
     let message = format!(
@@ -192,9 +205,14 @@ impl Problem {
     pub fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
-        if !self.details.is_null() {
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
+        if let Some(resume) = self.details[RESUME].as_str() {
+            status["metadata"]["continue"] = json!(resume);
+        } else if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
         status
