@@ -176,7 +176,10 @@ fn cancel_key_deletion(world: &mut World, input: &Value) -> Answer {
 fn create_alias(world: &mut World, input: &Value) -> Answer {
     let name = text(input, "alias_name");
     let arn = world.arn("kms", name);
-    if !name.starts_with("alias/") || name.starts_with("alias/aws/") {
+    if !name.starts_with("alias/") {
+        return refuse("ValidationException", 400, "Invalid identifier");
+    }
+    if name.starts_with("alias/aws/") {
         return refuse("InvalidAliasNameException", 400, format!("Alias {name} is not valid or is reserved for AWS."));
     }
     if world.find(ALIASES, name).is_some() {

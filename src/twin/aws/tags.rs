@@ -2,6 +2,46 @@
 
 use serde_json::Value;
 
+use super::{Refusal, refuse};
+
+/// What the creates of EC2 can tag in the same request.
+const TAGGED: &[(&str, &[&str])] = &[
+    ("ec2::allocate_address", &["elastic-ip"]),
+    ("ec2::create_internet_gateway", &["internet-gateway"]),
+    ("ec2::create_launch_template", &["launch-template"]),
+    ("ec2::create_nat_gateway", &["natgateway"]),
+    ("ec2::create_network_interface", &["network-interface"]),
+    ("ec2::create_route_table", &["route-table"]),
+    ("ec2::create_security_group", &["security-group"]),
+    ("ec2::create_subnet", &["subnet"]),
+    ("ec2::create_volume", &["volume"]),
+    ("ec2::create_vpc", &["vpc"]),
+    ("ec2::create_vpc_endpoint", &["vpc-endpoint"]),
+    ("ec2::run_instances", &["instance", "volume", "network-interface", "spot-instances-request", "elastic-gpu"]),
+];
+
+/// Refuses `tag_specifications` for something that the operation does not make.
+pub fn check_specifications(operation: &str, input: &Value) -> Result<(), Refusal> {
+    let Some((_, known)) = TAGGED.iter().find(|(name, _)| *name == operation) else { return Ok(()) };
+    for one in input["tag_specifications"].as_array().into_iter().flatten() {
+        let kind = super::text(one, "resource_type");
+        if !known.contains(&kind) {
+            let code =
+                if operation == "ec2::create_vpc_endpoint" { "InvalidParameter" } else { "InvalidParameterValue" };
+            let message = match operation {
+                "ec2::create_launch_template" => {
+                    "The value for the ResourceType member of the TagSpecification request \
+                     parameter must be 'launch-template'. Verify the ResourceType and try again."
+                        .to_owned()
+                }
+                _ => format!("'{kind}' is not a valid taggable resource type for this operation."),
+            };
+            return refuse(code, 400, message);
+        }
+    }
+    Ok(())
+}
+
 /// Adds tags to a list; those with a key that is there already replace it.
 pub fn put(list: &mut Value, more: &Value, key: &str) {
     let mut all = list.as_array().cloned().unwrap_or_default();

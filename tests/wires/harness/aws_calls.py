@@ -188,7 +188,9 @@ def perform_on(side: str, sequences: list, environment: dict | None = None, time
     try:
         return json.loads(ended.stdout)["result"]
     except (ValueError, KeyError, TypeError):
-        raise AssertionError(f"{side}: exit {ended.returncode}\n{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}") from None
+        raise AssertionError(
+            f"{side}: exit {ended.returncode}\n{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
+        ) from None
 
 
 def _world(folder: str) -> Path:
@@ -234,7 +236,9 @@ def _said(outcome: dict) -> str:
     if "ok" in outcome:
         return ""
     error = outcome["error"]
-    words = re.sub(r"^(`[\w:]+`|not allowed to call `[\w:]+`|the credentials for `[\w:]+`)( in [\w-]+)?:? ?", "", error["message"])
+    words = re.sub(
+        r"^(`[\w:]+`|not allowed to call `[\w:]+`|the credentials for `[\w:]+`)( in [\w-]+)?:? ?", "", error["message"]
+    )
     return " ".join([words, *error.get("notes", [])]).strip()
 
 

@@ -1,6 +1,6 @@
 """The table of AWS calls, its answers on both sides, and what of their differences is known and why.
 
-    python -m harness.aws_comparison [sequence…]        compare the table, or parts of it, and print what differs
+python -m harness.aws_comparison [sequence…]        compare the table, or parts of it, and print what differs
 """
 
 import fnmatch
@@ -76,9 +76,10 @@ class Known:
 
 def _shown(value) -> str:
     """A value as the list writes it: without spaces, `-` where there is none."""
-    if value is None:
+    if value in (None, ""):
         return "-"
-    return (value if isinstance(value, str) else json.dumps(value, sort_keys=True)).replace(" ", "_").replace("[", "(").replace("]", ")")
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text.translate(str.maketrans(" []", "_()"))
 
 
 def table() -> list[Sequence]:

@@ -5,11 +5,12 @@ the one side always stands for the same id of the other: an answer that names an
 """
 
 import copy
+import json
 import re
 
 # Kind and form of what a cloud makes up. Whatever else stands around it must be equal.
 MADE_UP = [
-    ("time", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)"),
+    ("time", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00| GMT| UTC)"),
     ("uuid", r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
     ("principal", r"A(?:ROA|NPA|IPA|IDA|SIA)[A-Z0-9]{12,}"),
     ("mac", r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"),
@@ -20,7 +21,6 @@ MADE_UP = [
     ("random", r"(?<=a-)\w{5,20}(?=$|/)|(?<=-)\d{9,10}(?=\.)"),
 ]
 FORMS = re.compile("|".join(f"(?P<{kind}>{form})" for kind, form in MADE_UP))
-EMPTY = (None, [], {}, "")
 
 
 class Pairs:
@@ -55,27 +55,48 @@ def _parts(text: str) -> list[tuple[str, str]]:
         kind = found.lastgroup if found.lastgroup != "prefix" else "id"
         if kind == "id":
             kind = f"id {found['prefix']}"
-        parts += [("", text[end : found.start()]), (kind, found[0].replace("-", ".") if kind == "address" else found[0])]
+        parts += [
+            ("", text[end : found.start()]),
+            (kind, found[0].replace("-", ".") if kind == "address" else found[0]),
+        ]
         end = found.end()
     return [*parts, ("", text[end:])]
 
 
 def differences(left, right, pairs: Pairs, path: str = "") -> list[tuple[str, object, object]]:
     """`(path, left, right)` of all that is not alike. Lists are compared without their order."""
-    if any(left is empty or left == empty for empty in EMPTY) and any(right == empty for empty in EMPTY):
-        if not isinstance(left, bool | int) and not isinstance(right, bool | int):
-            return []
+    if _is_empty(left) and _is_empty(right):
+        return []
     if isinstance(left, dict) and isinstance(right, dict):
         found = []
-        # What names things comes first, so that lists are matched by it.
         for key in sorted({*left, *right}):
             found += differences(left.get(key), right.get(key), pairs, f"{path}.{key}" if path else key)
         return found
     if isinstance(left, list) and isinstance(right, list):
         return _lists(left, right, pairs, f"{path}.*" if path else "*")
+    documents = _document(left), _document(right)
+    if all(documents):
+        return differences(*documents, pairs, path)
     if isinstance(left, str) and isinstance(right, str):
         return [] if pairs.fit(left, right) else [(path, left, right)]
     return [] if left == right and type(left) is type(right) else [(path, left, right)]
+
+
+def _is_empty(value) -> bool:
+    """Nothing, or a structure with nothing in it: XML makes no difference between these."""
+    if isinstance(value, dict):
+        return all(_is_empty(item) for item in value.values())
+    return value is None or (isinstance(value, list | str) and not value)
+
+
+def _document(value) -> dict | None:
+    """What a text says that is JSON, as policies are."""
+    if not isinstance(value, str) or not value.startswith("{"):
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        return None
 
 
 def _lists(left: list, right: list, pairs: Pairs, path: str) -> list:
