@@ -254,3 +254,30 @@ pub fn specified_tags(input: &Value, resource_type: &str) -> Value {
 pub fn tag<'a>(tags: &'a Value, key: &str) -> Option<&'a str> {
     tags.as_array()?.iter().find(|tag| tag["key"] == key)?["value"].as_str()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(world: &mut World, service: &str, name: &str, input: Value) -> Value {
+        let operation = aws_dynamic::operation(service, name).unwrap();
+        let input = aws_dynamic::normalise(operation, input, Enums::Lenient).unwrap();
+        call(world, operation, &input).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    #[test]
+    fn a_page_says_whether_it_is_the_last() {
+        let mut world = World::new(1).unwrap();
+        for name in ["a", "b"] {
+            let input = json!({ "role_name": name, "assume_role_policy_document": "{}" });
+            ask(&mut world, "iam", "create_role", input);
+        }
+        let first = ask(&mut world, "iam", "list_roles", json!({ "max_items": 2 }));
+        assert_eq!(first["is_truncated"], true);
+        let rest = ask(&mut world, "iam", "list_roles", json!({ "max_items": 2, "marker": first["marker"] }));
+        assert_eq!((&rest["is_truncated"], &rest["marker"]), (&json!(false), &Value::Null));
+        let operation = aws_dynamic::operation("kms", "list_keys").unwrap();
+        let refusal = call(&mut world, operation, &json!({ "marker": "never-given" })).unwrap_err();
+        assert_eq!(refusal.code.as_deref(), Some("InvalidMarkerException"));
+    }
+}

@@ -60,3 +60,29 @@ pub fn drop(list: &mut Value, keys: &[&str], key: &str) {
         all.retain(|tag| !keys.iter().any(|gone| tag[key] == *gone));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_create_tags_only_what_it_makes() {
+        let of = |kind: &str| json!({ "tag_specifications": [{ "resource_type": kind, "tags": [] }] });
+        assert!(check_specifications("ec2::create_vpc", &of("vpc")).is_ok());
+        assert!(check_specifications("ec2::run_instances", &of("volume")).is_ok());
+        let refusal = check_specifications("ec2::create_vpc", &of("subnet")).unwrap_err();
+        assert_eq!(refusal.code, "InvalidParameterValue");
+        assert_eq!(refusal.message, "'subnet' is not a valid taggable resource type for this operation.");
+    }
+
+    #[test]
+    fn every_create_of_ec2_with_tags_is_in_the_table() {
+        for name in crate::twin::aws::simulated().filter(|name| name.starts_with("ec2::")) {
+            let operation = aws_dynamic::operation("ec2", name.trim_start_matches("ec2::")).unwrap();
+            let takes = operation.input.fields.iter().any(|field| field.name == "tag_specifications");
+            assert_eq!(takes, TAGGED.iter().any(|(known, _)| *known == name), "{name}");
+        }
+    }
+}

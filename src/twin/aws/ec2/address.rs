@@ -254,3 +254,40 @@ fn release_address(world: &mut World, input: &Value) -> Answer {
     world.remove(TABLE, &id);
     Ok(json!({}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::{Stage, code};
+    use super::*;
+
+    #[test]
+    fn an_address_goes_to_an_interface_and_comes_back() {
+        let mut stage = Stage::new();
+        let vpc = stage.vpc();
+        let subnet = stage.subnet(&vpc, "10.0.0.0/24", "us-west-2a");
+        let interface = |stage: &mut Stage| {
+            let input = json!({ "subnet_id": subnet });
+            stage.made("create_network_interface", input, "/network_interface/network_interface_id")
+        };
+        let (first, second) = (interface(&mut stage), interface(&mut stage));
+        let id = stage.made("allocate_address", json!({ "domain": "vpc" }), "/allocation_id");
+        let to = |eni: &str| json!({ "allocation_id": id, "network_interface_id": eni, "allow_reassociation": false });
+        assert_eq!(code(&stage.no("associate_address", to(&first))), "Gateway.NotAttached");
+        stage.internet_gateway(&vpc);
+        let association = stage.made("associate_address", to(&first), "/association_id");
+        assert_eq!(stage.made("associate_address", to(&first), "/association_id"), association, "the same once more");
+        assert_eq!(code(&stage.no("associate_address", to(&second))), "Resource.AlreadyAssociated");
+        let moved = json!({ "allocation_id": id, "network_interface_id": second });
+        let association = stage.made("associate_address", moved, "/association_id");
+        let shown = |stage: &mut Stage, eni: &str| {
+            let found = stage.ok("describe_network_interfaces", json!({ "network_interface_ids": [eni] }));
+            found["network_interfaces"][0]["association"]["allocation_id"].clone()
+        };
+        assert_eq!((shown(&mut stage, &first), shown(&mut stage, &second)), (Value::Null, json!(id)));
+        assert_eq!(code(&stage.no("release_address", json!({ "allocation_id": id }))), "InvalidIPAddress.InUse");
+        stage.ok("disassociate_address", json!({ "association_id": association }));
+        let again = stage.no("disassociate_address", json!({ "association_id": association }));
+        assert_eq!(code(&again), "InvalidAssociationID.NotFound");
+        stage.ok("release_address", json!({ "allocation_id": id }));
+    }
+}

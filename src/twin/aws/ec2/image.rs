@@ -47,6 +47,8 @@ pub fn instance_type<'a>(world: &'a World, name: &str) -> Result<&'a Value, Refu
 fn could_exist(name: &str) -> bool {
     const SIZES: &[&str] = &["nano", "micro", "small", "medium", "large", "xlarge", "metal"];
     let Some((family, size)) = name.split_once('.') else { return false };
+    // `m7i`, and of machines with much memory `u-6tb1`.
+    let family = family.strip_prefix("u-").map_or(family, |_| "u1");
     let letters = family.chars().take_while(char::is_ascii_lowercase).count();
     let generation = family.chars().nth(letters).is_some_and(|letter| letter.is_ascii_digit());
     let plain = family.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
@@ -122,6 +124,27 @@ fn describe_instance_type_offerings(world: &mut World, input: &Value) -> Answer 
 mod tests {
     use super::*;
     use crate::twin::aws::within;
+
+    #[test]
+    fn a_type_without_facts_is_not_said_to_be_none() {
+        for (name, known) in [
+            ("m7i.48xlarge", true),
+            ("u-6tb1.metal", true),
+            ("c7gn.metal-24xl", true),
+            ("i4i.large", true),
+            ("m5.mouse", false),
+            ("mouse.large", false),
+            ("m5.12large", false),
+            ("m5", false),
+        ] {
+            assert_eq!(could_exist(name), known, "{name}");
+        }
+        let mut world = World::new(1).unwrap();
+        let ask = json!({ "instance_types": ["z1d.12xlarge"] });
+        let refusal = within(&mut world, "ec2::describe_instance_types", ask).unwrap_err();
+        assert_eq!(refusal.code, "NotSimulated");
+        assert!(refusal.message.contains("z1d.12xlarge") && refusal.message.contains("--world"), "{refusal:?}");
+    }
 
     #[test]
     fn limits_are_those_that_ec2_states() {

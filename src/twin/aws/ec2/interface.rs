@@ -361,6 +361,23 @@ fn claim(world: &mut World, subnet_id: &str, asked: &str) -> Result<Ipv4Addr, Re
     Ok(address)
 }
 
+/// Takes all of these addresses, or none.
+fn claim_all(world: &mut World, subnet_id: &str, asked: &[&str]) -> Result<Vec<Ipv4Addr>, Refusal> {
+    let mut taken = Vec::new();
+    for one in asked {
+        match claim(world, subnet_id, one) {
+            Ok(address) => taken.push(address),
+            Err(refusal) => {
+                for address in taken.into_iter().map(u32::from) {
+                    give_back(world, subnet_id, (address, address));
+                }
+                return Err(refusal);
+            }
+        }
+    }
+    Ok(taken)
+}
+
 fn give_back(world: &mut World, subnet_id: &str, span: (u32, u32)) {
     let Some((_, mut used)) = occupied(world, subnet_id) else { return };
     remove(&mut used, span);
@@ -523,10 +540,7 @@ fn assign_private_ip_addresses(world: &mut World, input: &Value) -> Answer {
         return refuse("PrivateIpAddressLimitExceeded", 400, message);
     }
     let subnet_id = text(interface, "subnet_id").to_owned();
-    let mut named = Vec::new();
-    for asked in texts(&input["private_ip_addresses"]) {
-        named.push(claim(world, &subnet_id, asked)?);
-    }
+    let named = claim_all(world, &subnet_id, &texts(&input["private_ip_addresses"]))?;
     let shown = named.iter().map(|&address| shown_address(world, address, false)).collect();
     extend(world, id, "private_ip_addresses", shown);
     let mut addresses = assign_addresses(world, id, addresses)?;
@@ -584,6 +598,23 @@ mod tests {
 
     fn made(world: &mut World) -> Result<String, Refusal> {
         create(world, &New { subnet_id: "subnet-1", ..New::default() })
+    }
+
+    #[test]
+    fn a_certain_address_is_given_once_and_all_or_none() {
+        let mut world = world("10.0.0.0/24");
+        let asked = |world: &mut World, address| {
+            let made = create(world, &New { subnet_id: "subnet-1", address: Some(address), ..New::default() });
+            made.map_err(|refusal| refusal.code)
+        };
+        let id = asked(&mut world, "10.0.0.9").unwrap();
+        assert_eq!(world.find(TABLE, &id).unwrap()["private_ip_address"], "10.0.0.9");
+        assert_eq!(asked(&mut world, "10.0.0.9").unwrap_err(), "InvalidIPAddress.InUse");
+        assert_eq!(asked(&mut world, "10.0.0.3").unwrap_err(), "InvalidParameterValue");
+        assert_eq!(asked(&mut world, "10.0.1.9").unwrap_err(), "InvalidParameterValue");
+        let free = free_addresses(&world, "subnet-1");
+        assert!(claim_all(&mut world, "subnet-1", &["10.0.0.20", "10.0.0.9"]).is_err());
+        assert_eq!(free_addresses(&world, "subnet-1"), free);
     }
 
     #[test]
