@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::{Refusal, refuse};
 
-/// What the creates of EC2 can tag in the same request.
+/// What operations of EC2 that make something can tag in the same request.
 const TAGGED: &[(&str, &[&str])] = &[
     ("ec2::allocate_address", &["elastic-ip"]),
+    ("ec2::authorize_security_group_egress", &["security-group-rule"]),
+    ("ec2::authorize_security_group_ingress", &["security-group-rule"]),
     ("ec2::create_internet_gateway", &["internet-gateway"]),
     ("ec2::create_launch_template", &["launch-template"]),
     ("ec2::create_nat_gateway", &["natgateway"]),
