@@ -9,6 +9,7 @@ use super::list::{self, Selected};
 use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
+use super::table::{self, Sheet};
 use super::write::{Unknown, Write};
 use super::{Problem, discovery, patch, status};
 use crate::twin::physics::access::{self, Identity};
@@ -46,6 +47,8 @@ struct Aim<'a> {
     served: &'a Served,
     place: &'a Place,
     verb: &'static str,
+    /// Where the answer is to be a table.
+    sheet: Option<Sheet>,
 }
 
 /// Answers a request; nothing is settled yet.
@@ -66,7 +69,8 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
     let Some((place, served)) = found else { return beside(world, cluster, store, ask) };
     let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
     let verb = verb_of(ask, &place, &served)?;
-    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb };
+    let sheet = table::sheet(store, world.now, &served, ask)?;
+    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
     aim.authorize(store)?;
     ask.acceptable()?;
     aim.serve(world, ask)
@@ -80,7 +84,11 @@ fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
     }
-    Ok(discovery::answer(world, cluster, store, ask).map_or_else(nowhere, |answer| Reply::value(200, &answer)))
+    if ask.path.first().is_some_and(|first| first == "openapi") {
+        ask.acceptable()?;
+    }
+    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere()) };
+    Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
 
 fn nowhere() -> Reply {
@@ -157,12 +165,13 @@ impl Aim<'_> {
         match self.verb {
             "get" => self.get(world, ask),
             "list" => {
-                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, self.place.namespace.as_deref())?))
+                let (sheet, namespace) = (self.sheet.as_ref(), self.place.namespace.as_deref());
+                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, sheet, namespace)?))
             }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
                 let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
-                Ok(Reply::json(201, list::one(ask, self.served, &created)?))
+                Ok(Reply::json(201, list::one(ask, self.served, self.sheet.as_ref(), &created)?))
             }
             "update" => self.update(world, ask),
             "patch" => self.patch(world, ask),
@@ -186,7 +195,7 @@ impl Aim<'_> {
     }
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        Ok(Reply::json(200, list::one(ask, self.served, self.object(world)?)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), self.object(world)?)?))
     }
 
     fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
@@ -216,7 +225,7 @@ impl Aim<'_> {
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
-        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
     fn patch(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -227,7 +236,7 @@ impl Aim<'_> {
                 return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
             }
             let patched = write.patch(world, self.name(), ask)?;
-            return Ok(Reply::json(200, list::one(ask, self.served, &patched)?));
+            return Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &patched)?));
         }
         let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
         if is_new {
@@ -240,7 +249,7 @@ impl Aim<'_> {
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
         let applied = write.apply(world, self.name(), ask.says("force"), ask.yaml()?)?;
-        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, &applied)?))
+        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, self.sheet.as_ref(), &applied)?))
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
@@ -294,7 +303,7 @@ impl Aim<'_> {
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let old = self.object(world)?.clone();
         let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object()?, false)?;
-        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
     /// `Scale` of an object: how many there should be.
@@ -412,13 +421,16 @@ impl Aim<'_> {
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();
-                groups.push("system:authenticated".to_owned());
+                if !groups.iter().any(|group| group == "system:authenticated") {
+                    groups.push("system:authenticated".to_owned());
+                }
                 asked["status"] = json!({ "userInfo": { "username": self.who.username, "groups": groups } });
                 asked
             }
             "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
                 authorize::review(self.store(world)?, self.who, asked)
             }
+            "selfsubjectrulesreviews" => authorize::rules(self.store(world)?, self.who, asked),
             other => return Err(status::not_simulated(other)),
         };
         Ok(Reply::value(201, &answer))
@@ -479,6 +491,25 @@ mod tests {
         assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
         assert_eq!(wire.post(&format!("{MAPS}?dryRun=Some"), config_map("a")).0, 422);
         assert_eq!(wire.world.store("prod").unwrap().revision(), before);
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_generation_that_would_be() {
+        let mut wire = Wire::new();
+        wire.post("/apis/apps/v1/namespaces/default/deployments", deployment("web", 2));
+        let path = "/apis/apps/v1/namespaces/default/deployments/web";
+        let patch = |labels: bool| {
+            if labels {
+                json!({ "metadata": { "labels": { "a": "b" } } })
+            } else {
+                json!({ "spec": { "replicas": 3 } })
+            }
+        };
+        for (labels, generation) in [(true, 1), (false, 2)] {
+            let (_, shown) = wire.patch(&format!("{path}?dryRun=All"), "application/merge-patch+json", patch(labels));
+            assert_eq!(shown["metadata"]["generation"], generation);
+        }
+        assert_eq!(wire.get(path).1["metadata"]["generation"], 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::kinds::{DEFINITIONS, Served};
 use super::request::Ask;
-use super::store::{Store, key};
+use super::store::{Store, differs_in_desire, key};
 use super::typed::{Misfits, misfits, prune};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
 use crate::twin::world::World;
@@ -224,6 +224,11 @@ impl Write<'_> {
             return Ok(old);
         }
         if self.dry_run {
+            if let Some(generation) = old["metadata"]["generation"].as_i64()
+                && differs_in_desire(&old, &new)
+            {
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
             return Ok(new);
         }
         let is_definition = self.served.table == DEFINITIONS;

@@ -33,6 +33,7 @@ EKSKIT_CASES = [
     "refusals",
     "aws_auth_kill",
     "compare_aws",
+    "kubectl_side_by_side",
 ]
 
 
