@@ -101,8 +101,9 @@ pub fn item(path: &str, index: usize) -> String {
 }
 
 /// Checks a simulated answer against the schema, and completes it: every modelled field present, absent ones null.
-pub fn complete(operation: &Operation, output: Value) -> Result<Value, Invalid> {
-    let mut walk = Walk::new(operation, Enums::Strict, false);
+/// `Enums::Lenient` where AWS is known to send values that its model does not name.
+pub fn complete(operation: &Operation, output: Value, enums: Enums) -> Result<Value, Invalid> {
+    let mut walk = Walk::new(operation, enums, false);
     let value = walk.structure(operation.output, output);
     walk.finish(value)
 }
