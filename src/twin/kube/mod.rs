@@ -12,6 +12,7 @@ pub mod kinds;
 pub mod list;
 pub mod patch;
 pub mod path;
+pub mod quantity;
 pub mod remove;
 pub mod request;
 pub mod schema;
@@ -55,6 +56,12 @@ pub fn answer(world: &mut World, cluster: &str, caller: &str, parts: &Parts, bod
     let mut response = Response::new(reply.body);
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
+    for warning in reply.warnings {
+        // As RFC 7234 has it: a code, an agent, a quoted text.
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", serde_json::Value::from(warning))) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
     response
 }
 
@@ -73,6 +80,10 @@ pub fn create(world: &mut World, cluster: &str, kind: &str, mut object: Value) {
         if object[field].is_null() {
             object[field] = Value::String(value);
         }
+    }
+    write::fill(world, cluster, &served, &mut object);
+    if kind == "pods" {
+        defaults::admit(&mut object);
     }
     write::complete(world, cluster, &served, &mut object);
     write::store_new(world, cluster, &served, object);
@@ -98,6 +109,7 @@ pub fn apply(world: &mut World, cluster: &str, manager: &str, force: bool, objec
         manager: manager.to_owned(),
         dry_run: false,
         unknown: Unknown::Refused,
+        warnings: std::cell::RefCell::default(),
     };
     write.apply(world, &name, force, object)
 }

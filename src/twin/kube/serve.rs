@@ -22,12 +22,14 @@ pub struct Reply {
     pub media: &'static str,
     /// Its bytes.
     pub body: Vec<u8>,
+    /// What it warns of.
+    pub warnings: Vec<String>,
 }
 
 impl Reply {
     /// JSON.
     pub fn json(code: u16, body: Vec<u8>) -> Reply {
-        Reply { code, media: "application/json", body }
+        Reply { code, media: "application/json", body, warnings: Vec::new() }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
@@ -35,7 +37,7 @@ impl Reply {
     }
 
     fn text(code: u16, text: &str) -> Reply {
-        Reply { code, media: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+        Reply { code, media: "text/plain; charset=utf-8", body: text.as_bytes().to_vec(), warnings: Vec::new() }
     }
 }
 
@@ -161,8 +163,9 @@ impl Aim<'_> {
             }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
-                let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
-                Ok(Reply::json(201, list::one(ask, self.served, &created)?))
+                let write = self.write(ask, "CreateOptions")?;
+                let created = write.create(world, ask.object(&self.served.kind)?)?;
+                self.written(ask, 201, write, &created)
             }
             "update" => self.update(world, ask),
             "patch" => self.patch(world, ask),
@@ -192,14 +195,15 @@ impl Aim<'_> {
     fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
         let manager = ask.manager();
         if manager.len() > 128 {
-            let wrong = status::invalid("fieldManager", &json!(manager), "may not be more than 128 bytes");
+            let wrong = status::too_long("fieldManager", 128);
             return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
         }
         let unknown = match ask.param("fieldValidation") {
             "Strict" => Unknown::Refused,
-            "" | "Warn" | "Ignore" => Unknown::Dropped,
+            "" | "Warn" => Unknown::Told,
+            "Ignore" => Unknown::Dropped,
             other => {
-                let wrong = status::unsupported("fieldValidation", &json!(other), &["Ignore", "Warn", "Strict"]);
+                let wrong = status::unsupported("fieldValidation", &json!(other), &["", "Ignore", "Strict", "Warn"]);
                 return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
             }
         };
@@ -211,12 +215,20 @@ impl Aim<'_> {
             manager,
             dry_run: ask.is_dry_run(options)?,
             unknown,
+            warnings: std::cell::RefCell::default(),
         })
     }
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
-        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+        let write = self.write(ask, "UpdateOptions")?;
+        let updated = write.update(world, self.name(), ask.object(&self.served.kind)?)?;
+        self.written(ask, 200, write, &updated)
+    }
+
+    /// What was written, with what the answer warns of.
+    fn written(&self, ask: &Ask<'_>, code: u16, write: Write<'_>, object: &Value) -> Result<Reply, Problem> {
+        let reply = Reply::json(code, list::one(ask, self.served, object)?);
+        Ok(Reply { warnings: write.warnings.into_inner(), ..reply })
     }
 
     fn patch(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -227,7 +239,7 @@ impl Aim<'_> {
                 return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
             }
             let patched = write.patch(world, self.name(), ask)?;
-            return Ok(Reply::json(200, list::one(ask, self.served, &patched)?));
+            return self.written(ask, 200, write, &patched);
         }
         let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
         if is_new {
@@ -239,12 +251,12 @@ impl Aim<'_> {
             let wrong = status::required("fieldManager", "is required for apply patch");
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
-        let applied = write.apply(world, self.name(), ask.says("force"), ask.yaml()?)?;
-        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, &applied)?))
+        let applied = write.apply(world, self.name(), ask.says("force"), ask.applied()?)?;
+        self.written(ask, if is_new { 201 } else { 200 }, write, &applied)
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
-        let body = if ask.has_body() { ask.object()? } else { Value::Null };
+        let body = if ask.has_body() { ask.object(&self.served.kind)? } else { Value::Null };
         let mut options =
             Options::read(&body)?.with_params(ask.param("gracePeriodSeconds"), ask.param("propagationPolicy"));
         options.dry_run |= ask.is_dry_run("DeleteOptions")?;
@@ -282,7 +294,7 @@ impl Aim<'_> {
             ("log", _) => self.log(world, ask),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = remove::evict(world, self.cluster, namespace, self.name(), &ask.object()?, dry_run)?;
+                let told = remove::evict(world, self.cluster, namespace, self.name(), &ask.object(&self.served.kind)?, dry_run)?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),
@@ -293,7 +305,7 @@ impl Aim<'_> {
 
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let old = self.object(world)?.clone();
-        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object()?, false)?;
+        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object(&self.served.kind)?, false)?;
         Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
     }
 
@@ -319,7 +331,7 @@ impl Aim<'_> {
         let before = self.scale_of(&old);
         let after = match self.verb {
             "get" => return Ok(Reply::value(200, &before)),
-            "update" => ask.object()?,
+            "update" => ask.object(&self.served.kind)?,
             _ => match ask.media() {
                 "application/json-patch+json" => patch::json(&before, &ask.json()?)?,
                 "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
@@ -373,7 +385,7 @@ impl Aim<'_> {
     }
 
     fn bind(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let node = ask.object()?["target"]["name"].as_str().unwrap_or_default().to_owned();
+        let node = ask.object(&self.served.kind)?["target"]["name"].as_str().unwrap_or_default().to_owned();
         let pod = self.object(world)?;
         if let Some(other) = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty()) {
             let why = format!("pod {} is already assigned to node \"{other}\"", self.name());
@@ -398,7 +410,7 @@ impl Aim<'_> {
 
     fn token(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         self.object(world)?;
-        let mut request = ask.object()?;
+        let mut request = ask.object(&self.served.kind)?;
         let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
         let until = world.now + jiff::SignedDuration::from_secs(seconds);
         let token = world.digits("token", 32);
@@ -408,7 +420,7 @@ impl Aim<'_> {
 
     /// A question that is answered and not stored.
     fn review(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let mut asked = ask.object()?;
+        let mut asked = ask.object(&self.served.kind)?;
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();

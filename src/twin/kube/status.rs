@@ -24,6 +24,23 @@ pub fn required(field: impl Into<String>, why: &str) -> Wrong {
     Wrong { reason: "FieldValueRequired", field: field.into(), message }
 }
 
+/// A value that is longer than it may be.
+pub fn too_long(field: impl Into<String>, max: usize) -> Wrong {
+    let message = format!("Too long: may not be more than {max} bytes");
+    Wrong { reason: "FieldValueTooLong", field: field.into(), message }
+}
+
+/// A list or map with more than it may hold.
+pub fn too_many(field: impl Into<String>, has: usize, max: u64) -> Wrong {
+    let message = format!("Too many: {has}: must have at most {max} items");
+    Wrong { reason: "FieldValueTooMany", field: field.into(), message }
+}
+
+/// A value of another type, as schemas tell it.
+pub fn mistyped(field: impl Into<String>, value: &Value, why: &str) -> Wrong {
+    Wrong { reason: "FieldValueTypeInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
+}
+
 /// A value that may not be given.
 pub fn forbidden_field(field: impl Into<String>, why: &str) -> Wrong {
     Wrong { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
@@ -105,11 +122,21 @@ pub fn invalid_object(served: &Served, name: &str, wrong: &[Wrong]) -> Problem {
 
 /// 422 for what is no object: options of a request, a patch.
 pub fn invalid_as(kind: &str, name: &str, mut details: Value, wrong: &[Wrong]) -> Problem {
-    let told: Vec<String> = wrong.iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    let mut told: Vec<String> = Vec::new();
+    for one in wrong {
+        // What is wrong twice for the same reason is told once, but counts as two causes.
+        let text = format!("{}: {}", one.field, one.message);
+        if !told.contains(&text) {
+            told.push(text);
+        }
+    }
     let told = match &*told {
         [one] => one.clone(),
         more => format!("[{}]", more.join(", ")),
     };
+    if let Some(options) = kind.strip_suffix(".meta.k8s.io") {
+        details = json!({ "group": "meta.k8s.io", "kind": options });
+    }
     if !name.is_empty() {
         details["name"] = json!(name);
     }
@@ -153,7 +180,7 @@ pub fn not_allowed() -> Problem {
 
 /// 406.
 pub fn not_acceptable() -> Problem {
-    let message = "only the following media types are accepted: application/json, application/yaml, \
+    let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
                    application/vnd.kubernetes.protobuf";
     problem(406, "NotAcceptable", message, Value::Null)
 }
@@ -167,12 +194,22 @@ pub fn unsupported_type(known: &[&str]) -> Problem {
     problem(415, "UnsupportedMediaType", message, Value::Null)
 }
 
+/// 415 of a patch.
+pub fn unsupported_patch() -> Problem {
+    problem(415, "UnsupportedMediaType", "415: Unsupported Media Type", Value::Null)
+}
+
 /// 429 of a disruption budget.
 pub fn disruption(budget: &str, needs: i64, has: i64) -> Problem {
     let cause = format!("The disruption budget {budget} needs {needs} healthy pods and has {has} currently");
     let details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
     let message = "Cannot evict pod as it would violate the pod's disruption budget.";
     problem(429, "TooManyRequests", message, details)
+}
+
+/// 500 of what the server had no status for.
+pub fn unforeseen(message: impl Into<String>) -> Problem {
+    problem(500, "", message, Value::Null)
 }
 
 /// 500.
@@ -190,8 +227,11 @@ impl Problem {
     pub fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }

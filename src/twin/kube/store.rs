@@ -63,14 +63,10 @@ impl Store {
         self.objects.iter().filter(|(_, objects)| !objects.is_empty()).map(|(kind, _)| kind.as_str())
     }
 
-    /// Stores a new object: gives it its resourceVersion; the caller gave it uid and creationTimestamp. `generation` is 1
-    /// where the object has a `spec`.
+    /// Stores a new object: gives it its resourceVersion; the caller gave it uid, creationTimestamp and generation.
     pub fn create(&mut self, kind: Kind<'_>, mut object: Value) -> &Value {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        if object.get("spec").is_some() && object["metadata"]["generation"].is_null() {
-            object["metadata"]["generation"] = json!(1);
-        }
         self.dirty.insert(kind.to_owned());
         let key = key_of(&object);
         let slot = self.objects.entry(kind.to_owned()).or_default().entry(key).or_insert(Value::Null);
