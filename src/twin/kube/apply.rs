@@ -418,7 +418,8 @@ fn without_part(value: &Value, element: &Element, fields: &Fields, shape: Shape<
         return None;
     }
     match fields.inside(element) {
-        Some(inside) => without(value, inside, shape),
+        // What is left of it is nothing, but it stands there.
+        Some(inside) => Some(without(value, inside, shape).unwrap_or(Value::Null)),
         None => Some(value.clone()),
     }
 }
@@ -469,7 +470,7 @@ mod tests {
         assert_eq!(live["metadata"]["managedFields"], entry);
         assert_eq!(live["data"], applied["data"]);
         // Once more changes nothing, the time included.
-        assert_eq!(merge(Some(&live), &applied, "kubectl", false, "", T2).unwrap(), live);
+        assert_eq!(merge(schema::of(&applied), Some(&live), &applied, "kubectl", false, "", T2).unwrap(), live);
     }
 
     #[test]
@@ -493,7 +494,7 @@ mod tests {
         let causes = json!([{ "reason": "FieldManagerConflict", "field": ".spec.replicas",
             "message": r#"conflict with "kube-controller-manager" using apps/v1"# }]);
         assert_eq!(problem.details["causes"], causes);
-        let live = merge(Some(&live), &wanted, "kubectl", true, "", T2).unwrap();
+        let live = merge(schema::of(&wanted), Some(&live), &wanted, "kubectl", true, "", T2).unwrap();
         assert_eq!(live["spec"]["replicas"], 3);
         assert_eq!(fields_of(&live, "kube-controller-manager"), Value::Null);
         assert_eq!(fields_of(&live, "kubectl")["f:spec"], json!({ "f:replicas": {} }));
@@ -596,7 +597,7 @@ mod tests {
         let live = apply(None, pod(json!({ "a": "b" })), "one").unwrap();
         let problem = apply(Some(&live), pod(json!({ "c": "d" })), "two").unwrap_err();
         assert_eq!(problem.details["causes"][0]["field"], ".spec.template.spec.nodeSelector");
-        let live = merge(Some(&live), &pod(json!({ "c": "d" })), "two", true, "", T2).unwrap();
+        let live = merge(schema::of(&live), Some(&live), &pod(json!({ "c": "d" })), "two", true, "", T2).unwrap();
         assert_eq!(live["spec"]["template"]["spec"]["nodeSelector"], json!({ "c": "d" }));
     }
 
@@ -636,11 +637,11 @@ mod tests {
     fn a_subresource_is_applied_apart() {
         let live = apply(None, deployment(json!({ "app": "nginx" }), json!({ "replicas": 2 })), "kubectl").unwrap();
         let status = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "nginx" }, "status": { "replicas": 2 } });
-        let live = merge(Some(&live), &status, "kubectl", false, "status", T2).unwrap();
+        let live = merge(schema::of(&status), Some(&live), &status, "kubectl", false, "status", T2).unwrap();
         assert_eq!(live["spec"], json!({ "replicas": 2 }));
         assert_eq!(live["metadata"]["managedFields"].as_array().unwrap().len(), 2);
         let other = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "nginx" }, "status": { "replicas": 3 } });
-        let problem = merge(Some(&live), &other, "other", false, "status", T2).unwrap_err();
+        let problem = merge(schema::of(&other), Some(&live), &other, "other", false, "status", T2).unwrap_err();
         assert!(
             problem.message.ends_with(r#"conflict with "kubectl" with subresource "status": .status.replicas"#),
             "{}",
@@ -662,14 +663,17 @@ mod tests {
 
     #[test]
     fn items_must_have_keys_and_only_once() {
-        let twice = apply(None, containers(json!([{ "name": "a" }, { "name": "a" }])), "kubectl").unwrap_err();
+        let refused = |items: Value| {
+            let applied = containers(items);
+            fits(schema::of(&applied), &applied).unwrap_err()
+        };
+        let twice = refused(json!([{ "name": "a" }, { "name": "a" }]));
         let message = "failed to create typed patch object (default/nginx; apps/v1, Kind=Deployment): \
             .spec.template.spec.containers: duplicate entries for key [name=\"a\"]";
         assert_eq!((twice.code, &*twice.message), (500, message));
-        let nameless = apply(None, containers(json!([{ "image": "a" }])), "kubectl").unwrap_err();
-        let end = ".spec.template.spec.containers: element 0: associative list with keys has an element that omits all key \
-            fields [\"name\"] (and doesn't have default values for any key fields)";
-        assert!(nameless.message.ends_with(end), "{}", nameless.message);
+        let nothing = refused(json!([null]));
+        let end = ".spec.template.spec.containers: element 0: associative list with keys may not have a null element";
+        assert!(nothing.message.ends_with(end), "{}", nothing.message);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::Problem;
 use super::kinds::Served;
-use super::status::forbidden;
+use super::request::Ask;
+use super::status::{forbidden, forbidden_path};
 use super::store::Store;
 use crate::twin::physics::access::Identity;
 
@@ -46,6 +47,19 @@ pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) ->
         who.username, wish.verb, wish.group
     );
     Err(forbidden(served, wish.name, &why))
+}
+
+/// Refuses a path that means no objects to who may not look at it: everybody who is known may see what is served.
+pub fn check_path(who: &Identity, ask: &Ask<'_>) -> Result<(), Problem> {
+    let open = ["api", "apis", "healthz", "livez", "readyz", "openapi", "version"];
+    let is_open =
+        ask.path.first().is_some_and(|first| open.contains(&first.as_str())) && ask.method == http::Method::GET;
+    let is_master = who.groups.iter().any(|group| group == "system:masters") || !who.policies.is_empty();
+    if is_open || is_master {
+        return Ok(());
+    }
+    let verb = ask.method.as_str().to_ascii_lowercase();
+    Err(forbidden_path(&who.username, &verb, &format!("/{}", ask.path.join("/"))))
 }
 
 /// Whether this identity may do this.

@@ -67,8 +67,12 @@ pub fn fill(served: &Served, object: &mut Value) {
             if served.version == "v2"
                 && let Some(spec) = part(object, "spec")
             {
-                or(spec, "metrics", json!([{ "type": "Resource", "resource": {
-                    "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } }]));
+                or(
+                    spec,
+                    "metrics",
+                    json!([{ "type": "Resource", "resource": {
+                    "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } }]),
+                );
             }
         }
         "mutatingwebhookconfigurations.admissionregistration.k8s.io" => {
@@ -294,11 +298,9 @@ fn pod_volume(volume: &mut Value) {
         or(host, "type", json!(""));
     }
     for source in ["downwardAPI", "projected"] {
-        let items = volume.get_mut(source).into_iter().flat_map(|one| {
-            match source {
-                "downwardAPI" => vec![one],
-                _ => each(one, "sources").filter_map(|one| part(one, "downwardAPI")).collect(),
-            }
+        let items = volume.get_mut(source).into_iter().flat_map(|one| match source {
+            "downwardAPI" => vec![one],
+            _ => each(one, "sources").filter_map(|one| part(one, "downwardAPI")).collect(),
         });
         for item in items.collect::<Vec<_>>() {
             for field in each(item, "items").filter_map(|item| part(item, "fieldRef")) {
@@ -351,7 +353,6 @@ fn deployment(object: &mut Value) {
 
 fn replica_set(object: &mut Value) {
     templated(object).into_iter().for_each(|spec| or(spec, "replicas", json!(1)));
-    labels_of_template(object);
 }
 
 fn replication_controller(object: &mut Value) {
@@ -374,6 +375,10 @@ fn labels_of_template(object: &mut Value) {
 }
 
 fn daemon_set(object: &mut Value) {
+    if object["metadata"].is_object() {
+        or(&mut object["metadata"], "annotations", json!({}));
+        or(&mut object["metadata"]["annotations"], "deprecated.daemonset.template.generation", json!("1"));
+    }
     if let Some(spec) = templated(object) {
         or(spec, "revisionHistoryLimit", json!(10));
         or(spec, "updateStrategy", json!({}));
@@ -481,7 +486,7 @@ fn limits(object: &mut Value) {
 }
 
 /// Services live in EKS's default range.
-const SERVICE_RANGE: [u8; 2] = [172, 20];
+pub(super) const SERVICE_RANGE: [u8; 2] = [172, 20];
 /// The first port that is given to services on nodes, and how many there are.
 const NODE_PORTS: (u64, u64) = (30000, 2768);
 
@@ -503,8 +508,10 @@ pub fn allocate(store: &Store, object: &mut Value) {
             spec["clusterIP"] = json!(free);
         }
     }
-    or(spec, "ipFamilies", json!(["IPv4"]));
-    or(spec, "ipFamilyPolicy", json!("SingleStack"));
+    // Without an address and pods of its own a Service is of both families.
+    let is_bare = spec["clusterIP"] == "None" && spec["selector"].as_object().is_none_or(Map::is_empty);
+    or(spec, "ipFamilies", if is_bare { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) });
+    or(spec, "ipFamilyPolicy", json!(if is_bare { "RequireDualStack" } else { "SingleStack" }));
     let address = spec["clusterIP"].clone();
     or(spec, "clusterIPs", json!([address]));
     if kind == "LoadBalancer" || kind == "NodePort" {
@@ -624,8 +631,10 @@ mod tests {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let served = kinds::of_object(&Store::default(), &api, &kind).unwrap();
         fill(&served, &mut object);
+        begin(&served, &mut object);
         let once = object.clone();
         fill(&served, &mut object);
+        begin(&served, &mut object);
         assert_eq!(once, object, "defaults come to rest");
         object
     }
@@ -653,7 +662,7 @@ mod tests {
         };
         assert_eq!(pod(json!({}))["status"]["qosClass"], "BestEffort");
         assert_eq!(pod(json!({ "requests": { "cpu": "1" } }))["status"]["qosClass"], "Burstable");
-        let whole = pod(json!({ "limits": { "cpu": 1, "memory": "1Gi" } }));
+        let whole = pod(json!({ "limits": { "cpu": "1", "memory": "1Gi" } }));
         assert_eq!(whole["status"]["qosClass"], "Guaranteed");
         assert_eq!(whole["spec"]["containers"][0]["resources"]["requests"]["cpu"], "1");
         assert_eq!(whole["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");

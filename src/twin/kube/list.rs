@@ -11,7 +11,7 @@ use super::Problem;
 use super::kinds::Served;
 use super::request::Ask;
 use super::selector::{Fields, Labels};
-use super::status::{bad_request, internal};
+use super::status::{bad_request, forbidden_field, internal, invalid_as, too_new, unforeseen, unsupported};
 use super::store::{Objects, Store};
 
 /// How an object is shown.
@@ -68,6 +68,17 @@ pub fn one(ask: &Ask<'_>, served: &Served, object: &Value) -> Result<Vec<u8>, Pr
     Ok(body)
 }
 
+/// Refuses to read one object of a version that is none.
+pub fn one_version(ask: &Ask<'_>) -> Result<(), Problem> {
+    let given = ask.param("resourceVersion");
+    if given.is_empty() || given.parse::<u64>().is_ok() {
+        return Ok(());
+    }
+    Err(unforeseen(format!(
+        "resourceVersion: Invalid value: {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax"
+    )))
+}
+
 /// Which objects a list or a collection means.
 pub struct Selected {
     labels: Labels,
@@ -106,10 +117,13 @@ pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&st
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
-        text => text
-            .parse::<usize>()
-            .map_err(|_| bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
+        text => match text.parse::<i64>() {
+            // What is below zero limits nothing.
+            Ok(limit) => usize::try_from(limit).unwrap_or(0),
+            Err(_) => return Err(bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
+        },
     };
+    version(store, ask)?;
     let (mut revision, mut after) = (store.revision(), None);
     if !ask.param("continue").is_empty() {
         let token = Token::read(ask.param("continue"))?;
@@ -142,6 +156,10 @@ pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&st
         last = Some(key);
     }
     let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if served.custom && !metadata_only {
+        // Lists of custom kinds say that there is no more.
+        metadata["continue"] = json!("");
+    }
     if let (Some(last), true) = (last, more > 0) {
         metadata["continue"] = json!(Token { revision, after: last.to_owned() }.write());
         if selected.labels.is_empty() && selected.fields.is_empty() {
@@ -159,6 +177,48 @@ pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&st
     Ok(body)
 }
 
+/// Refuses a list of a version that is none, or that is still to come.
+fn version(store: &Store, ask: &Ask<'_>) -> Result<(), Problem> {
+    let (given, how) = (ask.param("resourceVersion"), ask.param("resourceVersionMatch"));
+    let refused = |wrong| Err(invalid_as("ListOptions.meta.k8s.io", "", json!({}), &[wrong]));
+    let field = "resourceVersionMatch";
+    if !how.is_empty() {
+        let mut wrong = Vec::new();
+        if given.is_empty() {
+            wrong.push(forbidden_field(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if !ask.param("continue").is_empty() {
+            wrong.push(forbidden_field(field, "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if !matches!(how, "Exact" | "NotOlderThan") {
+            wrong.push(unsupported(field, &json!(how), &["Exact", "NotOlderThan", ""]));
+        }
+        if how == "Exact" && given == "0" {
+            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+            wrong.push(forbidden_field(field, why));
+        }
+        if let Some(first) = wrong.into_iter().next() {
+            return refused(first);
+        }
+    }
+    if given.is_empty() {
+        return Ok(());
+    }
+    let Ok(number) = given.parse::<u64>() else {
+        return Err(bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {given:?}: strconv.ParseUint: parsing {given:?}: \
+             invalid syntax"
+        )));
+    };
+    if number != 0 && !ask.param("continue").is_empty() {
+        return Err(bad_request("specifying resource version is not allowed when using continue"));
+    }
+    if number > store.revision() {
+        return Err(too_new(number, store.revision()));
+    }
+    Ok(())
+}
+
 /// Where the next page starts.
 struct Token {
     revision: u64,
@@ -172,12 +232,15 @@ impl Token {
     }
 
     fn read(text: &str) -> Result<Token, Problem> {
-        let refused = || bad_request("continue key is not valid: illegal base64 data at input byte 0");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| refused())?;
+        let refused = |why: &str| bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused("illegal base64 data at input byte 0"))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            let first = String::from_utf8_lossy(&bytes).chars().next().unwrap_or(' ');
+            refused(&format!("invalid character '{first}' looking for beginning of value"))
+        })?;
         match (value["rv"].as_u64(), value["start"].as_str()) {
             (Some(revision), Some(after)) => Ok(Token { revision, after: after.to_owned() }),
-            _ => Err(refused()),
+            _ => Err(refused("incorrect encoded start")),
         }
     }
 }

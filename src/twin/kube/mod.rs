@@ -20,8 +20,11 @@ pub mod selector;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod twice;
 pub mod typed;
 pub mod validate;
+mod validate_kinds;
+mod validate_pod;
 pub mod write;
 
 use http::request::Parts;
@@ -109,6 +112,7 @@ pub fn apply(world: &mut World, cluster: &str, manager: &str, force: bool, objec
         manager: manager.to_owned(),
         dry_run: false,
         unknown: Unknown::Refused,
+        twice: Vec::new(),
         warnings: std::cell::RefCell::default(),
     };
     write.apply(world, &name, force, object)

@@ -475,7 +475,10 @@ mod tests {
         let object = deployment(json!({ "template": { "spec": before } }));
         let patch = json!({ "$setElementOrder/containers": [{ "name": "a" }], "containers": [{ "name": "z" }] });
         let problem = strategic(&object, &json!({ "spec": { "template": { "spec": patch } } })).unwrap_err();
-        assert_eq!(problem.message, "invalid patch format of setElementOrder list");
+        assert_eq!(
+            problem.message,
+            "The order in patch list:\n[map[name:z]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"
+        );
     }
 
     #[test]

@@ -114,9 +114,7 @@ impl Quantity {
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Quantity) -> Option<std::cmp::Ordering> {
         let least = self.exponent.min(other.exponent);
-        let at = |one: &Quantity| {
-            one.mantissa.checked_mul(10_i128.checked_pow((one.exponent - least).unsigned_abs())?)
-        };
+        let at = |one: &Quantity| one.mantissa.checked_mul(10_i128.checked_pow((one.exponent - least).unsigned_abs())?);
         Some(at(self)?.cmp(&at(other)?))
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Problem;
 use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
+use super::twice;
 
 /// One request.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Ask<'a> {
     accept: &'a str,
     content_type: &'a str,
     agent: &'a str,
+    acts_as: Option<&'a str>,
+    groups: Vec<&'a str>,
     body: &'a [u8],
 }
 
@@ -57,6 +60,8 @@ impl<'a> Ask<'a> {
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             agent: header(USER_AGENT),
+            acts_as: parts.headers.get("impersonate-user").and_then(|value| value.to_str().ok()),
+            groups: parts.headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).collect(),
             body,
         }
     }
@@ -64,6 +69,16 @@ impl<'a> Ask<'a> {
     /// A parameter, empty where it is not given.
     pub fn param(&self, key: &str) -> &str {
         self.query.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// As whom the caller wants to act.
+    pub fn impersonated(&self) -> Option<&str> {
+        self.acts_as
+    }
+
+    /// In which groups it wants to act.
+    pub fn impersonated_groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().copied()
     }
 
     /// Whether a parameter says yes.
@@ -169,6 +184,31 @@ impl<'a> Ask<'a> {
              {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
         );
         Err(unrecognized(&why, &shown))
+    }
+
+    /// The body as the options of a DELETE.
+    pub fn delete_options(&self) -> Result<Value, Problem> {
+        let options: Value = match serde_json::from_slice(self.body) {
+            Ok(options) => options,
+            Err(_) if self.media() == "application/yaml" => self.parsed_yaml().map_err(bad_request)?,
+            Err(_) => {
+                let why = malformed(self.body);
+                return Err(bad_request(format!("couldn't get version/kind; json parse error: {why}")));
+            }
+        };
+        let (kind, version) = (options["kind"].as_str(), options["apiVersion"].as_str());
+        if let Some(kind) = kind.filter(|kind| !matches!(*kind, "DeleteOptions" | "")) {
+            let version = version.unwrap_or("v1");
+            return Err(bad_request(format!(
+                "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )));
+        }
+        Ok(options)
+    }
+
+    /// Fields that a JSON body has twice: `data.a`. The last of them counts.
+    pub fn twice(&self) -> Vec<String> {
+        twice::fields(self.body)
     }
 
     /// The body as a patch; `before` stands before what is wrong with it.

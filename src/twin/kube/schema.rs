@@ -301,6 +301,8 @@ impl Schema {
 
     fn parse(text: &str) -> Schema {
         let mut schema = Schema { types: vec![Type::default(), Type::default()], kinds: BTreeMap::new() };
+        // What nobody knows is like a map of such.
+        schema.types[ANYTHING].each = Some(Field::default());
         schema.types[OBJECT].bare.of = OBJECT;
         schema.types[OBJECT].form = Form::Struct;
         let lines = || text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -387,10 +389,16 @@ impl Schema {
             (None, Some((scalar, go))) => self.scalar(scalar, go),
             (None, None) => {
                 debug_assert!(form == "any", "no type {form}");
-                ANYTHING
+                self.anything_whole()
             }
         };
         Field { of, ..Field::default() }
+    }
+
+    /// The type of what Go keeps as raw JSON: one piece.
+    fn anything_whole(&mut self) -> TypeId {
+        let known = self.types.iter().position(|of| of.form == Form::Any && of.atomic);
+        known.unwrap_or_else(|| self.add(Type { atomic: true, ..Type::default() }))
     }
 
     /// The type of a single value that Go calls so.
@@ -536,7 +544,7 @@ mod tests {
         let schema = of.field("spec").field("versions").item().field("schema").field("openAPIV3Schema");
         let deep = schema.field("properties").field("spec").field("properties").field("list");
         assert_eq!(keys(deep.field("x-kubernetes-validations")), ["rule"]);
-        assert!(!schema.field("properties").is_named() && schema.is_named());
+        assert!(!schema.field("properties").is_named("spec") && schema.is_named("properties"));
     }
 
     #[test]

@@ -61,12 +61,16 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
         });
     };
     let Some(who) = access::identity(world, cluster, caller) else { return Err(status::unauthorized()) };
+    let who = impersonated(store, who, ask)?;
     let found = ask.place().and_then(|place| {
         let served = kinds::find(store, &place.group, &place.version, &place.plural)?;
         Some((place, served))
     });
-    let Some((place, served)) = found else { return beside(world, cluster, store, ask) };
-    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
+    let Some((place, served)) = found else {
+        authorize::check_path(&who, ask)?;
+        return beside(world, cluster, store, ask);
+    };
+    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
     let verb = verb_of(ask, &place, &served)?;
     let aim = Aim { cluster, who: &who, served: &served, place: &place, verb };
     aim.authorize(store)?;
@@ -77,16 +81,42 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<Reply, Problem> {
     if ask.method != Method::GET {
-        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere()) };
+        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
     }
-    Ok(discovery::answer(world, cluster, store, ask).map_or_else(nowhere, |answer| Reply::value(200, &answer)))
+    Ok(discovery::answer(world, cluster, store, ask)
+        .map_or_else(|| nowhere(store, ask), |answer| Reply::value(200, &answer)))
 }
 
-fn nowhere() -> Reply {
-    Reply::text(404, "404 page not found\n")
+/// A path that means nothing: below the groups that are served the API answers, elsewhere the web server does.
+fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
+    let path: Vec<&str> = ask.path.iter().map(String::as_str).collect();
+    let is_served = match path.as_slice() {
+        ["api", ..] => true,
+        ["apis", group, ..] => kinds::all_of(store).iter().any(|kind| kind.group == **group),
+        _ => false,
+    };
+    if is_served {
+        Reply::value(404, &status::no_such_path().status())
+    } else {
+        Reply::text(404, "404 page not found\n")
+    }
+}
+
+/// Who a caller acts as, where it says so and may.
+fn impersonated(store: &Store, who: Identity, ask: &Ask<'_>) -> Result<Identity, Problem> {
+    let Some(user) = ask.impersonated() else { return Ok(who) };
+    let Some(users) = kinds::find(store, "", "v1", "serviceaccounts") else { return Ok(who) };
+    let wish = Wish { verb: "impersonate", group: "", plural: "users", subresource: "", namespace: "", name: user };
+    if !authorize::allows(store, &who, &wish) {
+        let served = Served { plural: "users".to_owned(), ..users.into_owned() };
+        return authorize::check(store, &who, &served, &wish).map(|()| who);
+    }
+    let mut groups: Vec<String> = ask.impersonated_groups().map(str::to_owned).collect();
+    groups.push("system:authenticated".to_owned());
+    Ok(Identity { username: user.to_owned(), groups, policies: Vec::new() })
 }
 
 /// The place, where a kind can have objects there.
@@ -189,6 +219,7 @@ impl Aim<'_> {
     }
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        list::one_version(ask)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.object(world)?)?))
     }
 
@@ -215,6 +246,7 @@ impl Aim<'_> {
             manager,
             dry_run: ask.is_dry_run(options)?,
             unknown,
+            twice: if unknown == Unknown::Dropped { Vec::new() } else { ask.twice() },
             warnings: std::cell::RefCell::default(),
         })
     }
@@ -256,11 +288,14 @@ impl Aim<'_> {
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
-        let body = if ask.has_body() { ask.object(&self.served.kind)? } else { Value::Null };
-        let mut options =
-            Options::read(&body)?.with_params(ask.param("gracePeriodSeconds"), ask.param("propagationPolicy"));
-        options.dry_run |= ask.is_dry_run("DeleteOptions")?;
-        Ok(options)
+        if ask.has_body() {
+            return Options::read(&ask.delete_options()?);
+        }
+        let dry_run = ask.is_dry_run("DeleteOptions")?;
+        let (grace, orphans) = (ask.param("gracePeriodSeconds"), ask.param("orphanDependents"));
+        let mut options = Options::default();
+        options.dry_run = dry_run;
+        options.with_params(grace, ask.param("propagationPolicy"), orphans)
     }
 
     fn delete_collection(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -271,15 +306,25 @@ impl Aim<'_> {
         let mut items = Vec::new();
         for key in keys {
             match remove::delete(world, self.cluster, self.served, &key, &options)? {
-                remove::Gone::Now(object) | remove::Gone::Later(object) => items.push(object),
+                remove::Gone::Now(mut object) | remove::Gone::Later(mut object) => {
+                    // Items of built-in kinds do not say what they are.
+                    if let Some(map) = object.as_object_mut().filter(|_| !self.served.custom) {
+                        map.remove("apiVersion");
+                        map.remove("kind");
+                    }
+                    items.push(object);
+                }
             }
         }
         let revision = self.store(world)?.revision().to_string();
         let kind = format!("{}List", self.served.kind);
-        let told = json!({
+        let mut told = json!({
             "kind": kind, "apiVersion": self.served.api_version(),
             "metadata": { "resourceVersion": revision }, "items": items,
         });
+        if self.served.custom {
+            told["metadata"]["continue"] = json!("");
+        }
         Ok(Reply::value(200, &told))
     }
 
@@ -294,7 +339,14 @@ impl Aim<'_> {
             ("log", _) => self.log(world, ask),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = remove::evict(world, self.cluster, namespace, self.name(), &ask.object(&self.served.kind)?, dry_run)?;
+                let told = remove::evict(
+                    world,
+                    self.cluster,
+                    namespace,
+                    self.name(),
+                    &ask.object(&self.served.kind)?,
+                    dry_run,
+                )?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),

@@ -13,6 +13,37 @@ pub struct Wrong {
     message: String,
 }
 
+impl Wrong {
+    /// A value that is not one, as Go writes its struct.
+    pub fn verbatim(field: impl Into<String>, shown: &str, why: &str) -> Wrong {
+        Wrong { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {shown}: {why}") }
+    }
+
+    /// A value that stands there already, as Go writes its struct.
+    pub fn verbatim_duplicate(field: impl Into<String>, shown: &str, why: &str) -> Wrong {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let message = format!("Duplicate value: {shown}{why}");
+        Wrong { reason: "FieldValueDuplicate", field: field.into(), message }
+    }
+
+    /// A value that is none of those that there are, as Go writes its struct.
+    pub fn verbatim_unsupported(field: impl Into<String>, shown: &str, known: &[&str]) -> Wrong {
+        let known: Vec<String> = known.iter().map(|one| format!("{one:?}")).collect();
+        let message = format!("Unsupported value: {shown}: supported values: {}", known.join(", "));
+        Wrong { reason: "FieldValueNotSupported", field: field.into(), message }
+    }
+
+    /// Why it is wrong, without the value.
+    pub fn why(&self) -> &str {
+        self.message.splitn(3, ": ").nth(2).unwrap_or(&self.message)
+    }
+
+    /// Whether it is about this field.
+    pub fn is_about(&self, field: &str) -> bool {
+        self.field == field
+    }
+}
+
 /// A value that is not one.
 pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Wrong {
     Wrong { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
@@ -182,7 +213,7 @@ pub fn not_allowed() -> Problem {
 pub fn not_acceptable() -> Problem {
     let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
                    application/vnd.kubernetes.protobuf";
-    problem(406, "NotAcceptable", message, Value::Null)
+    problem(406, "NotAcceptable", message, json!({}))
 }
 
 /// 415.
@@ -196,7 +227,19 @@ pub fn unsupported_type(known: &[&str]) -> Problem {
 
 /// 415 of a patch.
 pub fn unsupported_patch() -> Problem {
-    problem(415, "UnsupportedMediaType", "415: Unsupported Media Type", Value::Null)
+    problem(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))
+}
+
+/// 403 for a path that means no objects.
+pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Problem {
+    problem(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""), json!({}))
+}
+
+/// 504 for a version that is still to come.
+pub fn too_new(wanted: u64, current: u64) -> Problem {
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let cause = json!({ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" });
+    problem(504, "Timeout", message, json!({ "causes": [cause], "retryAfterSeconds": 1 }))
 }
 
 /// 429 of a disruption budget.

@@ -127,7 +127,7 @@ fn remove(value: &mut Value, key: &str) {
 }
 
 /// Whether anything but `metadata` and `status` differs.
-fn differs_in_desire(old: &Value, new: &Value) -> bool {
+pub(super) fn differs_in_desire(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
     let desire = |key: &&String| key.as_str() != "metadata" && key.as_str() != "status";
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).filter(desire).collect();

@@ -19,7 +19,7 @@ pub struct Misfits {
 /// Reads an object in place: fields that the type does not have go, and what is empty is written as the server writes it.
 /// `schema` is the `openAPIV3Schema` of a custom kind; its fields are only looked at, and pruned later.
 pub fn read(served: &Served, schema: Option<&Value>, object: &mut Value) -> Misfits {
-    let mut reader = Reader { misfits: Misfits::default(), path: Vec::new(), fields: Vec::new() };
+    let mut reader = Reader { misfits: Misfits::default(), path: Vec::new(), fields: Vec::new(), stored: false };
     if served.custom {
         if let Some(metadata) = object.get_mut("metadata") {
             let shape = schema::metadata();
@@ -36,11 +36,19 @@ pub fn read(served: &Served, schema: Option<&Value>, object: &mut Value) -> Misf
     reader.misfits
 }
 
+/// Writes an object of a built-in kind as it comes out of the store: an empty list or map is none.
+pub fn settle(served: &Served, object: &mut Value) {
+    if let Some(shape) = schema::known(&served.api_version(), &served.kind).filter(|_| !served.custom) {
+        let mut reader = Reader { misfits: Misfits::default(), path: Vec::new(), fields: Vec::new(), stored: true };
+        reader.value(object, shape, "");
+    }
+}
+
 /// What an object of a kind looks like before anything is said: all fields that are always written, empty.
 pub fn empty(api_version: &str, kind: &str) -> Value {
     let mut empty = json!({});
     if let Some(shape) = schema::known(api_version, kind) {
-        complete(empty.as_object_mut(), shape);
+        complete(empty.as_object_mut(), shape, true);
     }
     empty
 }
@@ -51,6 +59,8 @@ struct Reader {
     path: Vec<String>,
     /// The same without items of lists and keys of maps.
     fields: Vec<String>,
+    /// Whether it is what the store holds.
+    stored: bool,
 }
 
 impl Reader {
@@ -138,7 +148,7 @@ impl Reader {
             self.at(key, |reader| reader.misfits.unknown.push(reader.place()));
         }
         map.retain(|key, value| shape.known_field(key).is_some_and(|field| is_written(value, field)));
-        complete(Some(map), shape);
+        complete(Some(map), shape, self.stored);
     }
 
     fn scalar(&mut self, value: &mut Value, scalar: Scalar, go: &str, owner: &str) {
@@ -173,7 +183,8 @@ impl Reader {
     }
 
     fn time(&mut self, given: &Value, scalar: Scalar) {
-        let form = if scalar == Scalar::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
+        let form =
+            if scalar == Scalar::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
         match given.as_str() {
             Some(text) if text.parse::<jiff::Timestamp>().is_ok() => {}
             Some(text) => {
@@ -254,14 +265,14 @@ fn is_written(value: &Value, shape: Shape<'_>) -> bool {
     }
 }
 
-/// Adds what is always written.
-fn complete(map: Option<&mut Map<String, Value>>, shape: Shape<'_>) {
+/// Adds what is always written; in what is stored an empty list or map is none.
+fn complete(map: Option<&mut Map<String, Value>>, shape: Shape<'_>, stored: bool) {
     let Some(map) = map else { return };
     for (name, field) in shape.fields().filter(|(_, field)| field.is_always_written()) {
         let value = map.entry(name.to_owned()).or_insert(Value::Null);
         let is_empty = value.as_array().is_some_and(Vec::is_empty)
             || (field.form() == Form::Map && value.as_object().is_some_and(Map::is_empty));
-        if value.is_null() || is_empty {
+        if value.is_null() || (stored && is_empty) {
             *value = zero(field);
         }
     }
@@ -275,7 +286,7 @@ fn zero(shape: Shape<'_>) -> Value {
     match shape.form() {
         Form::Struct => {
             let mut zero = json!({});
-            complete(zero.as_object_mut(), shape);
+            complete(zero.as_object_mut(), shape, true);
             zero
         }
         Form::Scalar(Scalar::Text) => json!(""),
@@ -358,7 +369,10 @@ mod tests {
         let mut deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" },
             "spec": { "replicas": "three" } });
         let told = of(&mut deployment).mistyped.unwrap();
-        assert_eq!(told, "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32");
+        assert_eq!(
+            told,
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        );
     }
 
     #[test]
@@ -381,7 +395,8 @@ mod tests {
         let schema = json!({ "type": "object", "properties": { "spec": { "type": "object", "properties": {
             "subnet": { "type": "string" }, "any": { "x-kubernetes-preserve-unknown-fields": true } } } } });
         let mut unknown = Vec::new();
-        let mut object = json!({ "kind": "A", "metadata": {}, "spec": { "subnet": "a", "sbnet": "b", "any": { "x": 1 } } });
+        let mut object =
+            json!({ "kind": "A", "metadata": {}, "spec": { "subnet": "a", "sbnet": "b", "any": { "x": 1 } } });
         pruned(&schema, &mut object, "", true, &mut unknown);
         assert_eq!(unknown, ["spec.sbnet"]);
         assert_eq!(object["spec"], json!({ "subnet": "a", "any": { "x": 1 } }));

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::kinds::{DEFINITIONS, Served};
 use super::request::Ask;
-use super::store::{Store, key};
 use super::schema::{self, Schema, Shape};
+use super::store::{Store, differs_in_desire, key};
 use super::typed::{self, Misfits};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
 use crate::twin::world::World;
@@ -39,6 +39,8 @@ pub struct Write<'a> {
     pub dry_run: bool,
     /// What becomes of unknown fields.
     pub unknown: Unknown,
+    /// Fields that stand twice in what is sent.
+    pub twice: Vec<String>,
     /// What the answer warns of.
     pub warnings: RefCell<Vec<String>>,
 }
@@ -83,6 +85,7 @@ impl Write<'_> {
         name_it(world, &mut object, self.dry_run);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.namespace_is_open(world, &name)?;
+        self.advise();
         fill(world, self.cluster, self.served, &mut object);
         if !applied {
             self.note(world, None, &mut object)?;
@@ -90,6 +93,9 @@ impl Write<'_> {
         self.admit(world, &name, &mut object)?;
         complete(world, self.cluster, self.served, &mut object);
         self.validate(world, None, &object, &name)?;
+        if self.served.table == "services" {
+            self.address_is_free(world, &name, &object)?;
+        }
         if let Some(there) = self.store(world)?.get(&self.served.table, &self.key(&name)) {
             let mut problem = status::already_exists(self.served, &name);
             if !there["metadata"]["deletionTimestamp"].is_null() {
@@ -135,6 +141,14 @@ impl Write<'_> {
         self.replace(world, old, object, false)
     }
 
+    /// What the server advises against.
+    fn advise(&self) {
+        if self.served.table == "endpoints" {
+            let advice = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+            self.warnings.borrow_mut().push(advice.to_owned());
+        }
+    }
+
     fn place_in_etcd(&self, name: &str) -> String {
         let group = if self.served.custom { format!("{}/", self.served.group) } else { String::new() };
         let plural = match self.served.table.as_str() {
@@ -151,11 +165,11 @@ impl Write<'_> {
         let old = self.old(world, name)?;
         let mut object = self.patched(ask, &old)?;
         let sent = object.clone();
+        self.is_here(&object)?;
         self.identify(&mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
         let misfits = self.read(world, &mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
         self.refuse(&misfits, Some(&self.echo(ask, &sent)))?;
         is_named(&object, name)?;
-        self.is_here(&object)?;
         self.replace(world, old, object, false)
     }
 
@@ -295,6 +309,9 @@ impl Write<'_> {
             return Ok(old);
         }
         if self.dry_run {
+            if let Some(generation) = old["metadata"]["generation"].as_i64().filter(|_| differs_in_desire(&old, &new)) {
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
             return Ok(new);
         }
         let key = self.key(&name);
@@ -332,6 +349,9 @@ impl Write<'_> {
         }
         if self.served.table == "services" {
             keep_addresses(old, &mut new);
+        }
+        if self.served.table == "daemonsets.apps" {
+            count_templates(old, &mut new);
         }
         set(&mut new["metadata"], "resourceVersion", old["metadata"]["resourceVersion"].clone());
         if new["metadata"]["managedFields"].is_null() && !applied {
@@ -396,7 +416,9 @@ impl Write<'_> {
         if self.served.custom && version == api_version && kind != *ours {
             let name = text(&object["metadata"], "name");
             let wrong = status::invalid("kind", &json!(kind), &format!("must be {ours}"));
-            return Err(status::invalid_object(self.served, &name, &[wrong]));
+            // It is told as what it says that it is.
+            let said = Served { kind, ..self.served.clone() };
+            return Err(status::invalid_object(&said, &name, &[wrong]));
         }
         if version != api_version || kind != *ours {
             return Err(self.is_another(&version, &kind));
@@ -479,14 +501,16 @@ impl Write<'_> {
 
     /// Refuses unknown fields where one asked for it; `patched` is how the server tells what a patch led to.
     fn refuse(&self, misfits: &Misfits, patched: Option<&str>) -> Result<(), Problem> {
-        if misfits.unknown.is_empty() || self.unknown == Unknown::Dropped {
+        let twice = self.twice.iter().map(|path| format!("duplicate field \"{path}\""));
+        let unknown = misfits.unknown.iter().map(|path| format!("unknown field \"{path}\""));
+        let told: Vec<String> = twice.chain(unknown).collect();
+        if told.is_empty() || self.unknown == Unknown::Dropped {
             return Ok(());
         }
         if self.unknown == Unknown::Told {
-            self.warnings.borrow_mut().extend(misfits.unknown.iter().map(|path| format!("unknown field \"{path}\"")));
+            self.warnings.borrow_mut().extend(told);
             return Ok(());
         }
-        let told: Vec<String> = misfits.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
         let strict = format!("strict decoding error: {}", told.join(", "));
         if let Some(echo) = patched {
             let wrong = status::invalid("patch", &json!(echo), &strict);
@@ -540,15 +564,37 @@ impl Write<'_> {
         Ok(())
     }
 
+    /// Refuses an address for a Service that is another's, or none of the cluster's.
+    fn address_is_free(&self, world: &World, name: &str, object: &Value) -> Result<(), Problem> {
+        let given = object["spec"]["clusterIP"].as_str().unwrap_or_default();
+        let Ok(std::net::IpAddr::V4(address)) = given.parse() else { return Ok(()) };
+        let mut all = self.store(world)?.list("services").values();
+        let why = if address.octets()[..2] != defaults::SERVICE_RANGE {
+            "the provided network does not match the current range"
+        } else if all.any(|other| other["spec"]["clusterIP"] == given) {
+            "provided IP is already allocated"
+        } else {
+            return Ok(());
+        };
+        let why = format!("failed to allocate IP {given}: {why}");
+        let wrong = status::invalid("spec.clusterIPs", &json!([given]), &why);
+        Err(status::invalid_object(self.served, name, &[wrong]))
+    }
+
     fn validate(&self, world: &World, old: Option<&Value>, object: &Value, name: &str) -> Result<(), Problem> {
         let mut wrong = match self.subresource {
-            "status" | "approval" | "finalize" => Vec::new(),
+            "status" | "approval" => validate::check_status(self.served, object),
+            "finalize" => Vec::new(),
             _ => validate::check(self.served, old, object),
         };
         if self.served.custom
             && let Some(schema) = crd::schema(self.store(world)?, self.served)
         {
             crd::check_value(schema, object, "", &mut wrong);
+            if wrong.is_empty() {
+                crd::check_lists(schema, object, "", &mut wrong);
+            }
+            crd::check_scale(self.store(world)?, self.served, object, &mut wrong);
         }
         if wrong.is_empty() { Ok(()) } else { Err(status::invalid_object(self.served, name, &wrong)) }
     }
@@ -623,10 +669,12 @@ pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Valu
         defaults::allocate(store, object);
     }
     if served.table == DEFINITIONS {
+        let before = object.clone();
         crd::establish(object, &world.now_text());
+        let shape = schema::of(&before);
+        fields::note_update(shape, Some(&before), object, "kube-apiserver", "status", &world.now_text());
     }
-    // Written as its type is: what is empty goes, what is always written is there.
-    typed::read(served, None, object);
+    typed::settle(served, object);
     defaults::begin(served, object);
 }
 
@@ -678,9 +726,42 @@ fn timeless(metadata: &Value) -> Value {
     metadata
 }
 
+/// How often the template of a DaemonSet changed, in an annotation that nobody needs any more.
+fn count_templates(old: &Value, new: &mut Value) {
+    const COUNT: &str = "deprecated.daemonset.template.generation";
+    let Some(before) = old["metadata"]["annotations"][COUNT].as_str().and_then(|count| count.parse::<i64>().ok())
+    else {
+        return;
+    };
+    let count = if new["spec"]["template"] == old["spec"]["template"] { before } else { before + 1 };
+    if !new["metadata"]["annotations"].is_object() {
+        new["metadata"]["annotations"] = json!({});
+    }
+    new["metadata"]["annotations"][COUNT] = json!(count.to_string());
+}
+
 /// Services keep the address and ports that they were given.
 fn keep_addresses(old: &Value, new: &mut Value) {
-    if new["spec"]["type"] == "ExternalName" || !new["spec"].is_object() {
+    if !new["spec"].is_object() {
+        return;
+    }
+    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or_default().to_owned();
+    let (was, is) = (kind(old), kind(new));
+    let is_open = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    // What only the old type has goes, unless it was changed on purpose.
+    if is_open(&was) && !is_open(&is) {
+        remove_same(old, new, &["externalTrafficPolicy", "healthCheckNodePort"]);
+        for (index, port) in new["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+            if port["nodePort"] == old["spec"]["ports"][index]["nodePort"] {
+                remove(port, "nodePort");
+            }
+        }
+    }
+    if is == "ExternalName" {
+        let own = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+        if was != "ExternalName" {
+            remove_same(old, new, &own);
+        }
         return;
     }
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
@@ -716,6 +797,15 @@ fn has_generation(served: &Served) -> bool {
         || COUNTED.contains(&served.table.as_str())
         || (COUNTED_GROUPS.contains(&served.group.as_str())
             && !matches!(served.plural.as_str(), "controllerrevisions" | "ipaddresses" | "servicecidrs"))
+}
+
+/// Takes away fields of a spec that are as they were.
+fn remove_same(old: &Value, new: &mut Value, fields: &[&str]) {
+    for field in fields {
+        if old["spec"][*field] == new["spec"][*field] {
+            remove(&mut new["spec"], field);
+        }
+    }
 }
 
 /// Whether its status is written through a subresource only.
@@ -785,7 +875,7 @@ mod tests {
         map["dat"] = json!({});
         let (code, problem) = wire.apply(&format!("{MAPS}/a"), "me", map);
         let message =
-            "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
+            "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
         assert_eq!((code, problem["message"].as_str()), (500, Some(message)));
     }
 

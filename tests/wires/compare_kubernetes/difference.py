@@ -15,12 +15,14 @@ IGNORED = {
     "PEM and certificates": "each cluster has its own authority",
     "the order of managedFields and of conflicts": "by time to the second there, by chance here",
     "the address of the server": "each listens on its own",
+    "what kube-controller-manager writes": "its entries of managedFields, the status of Deployments, the revision annotation",
 }
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PEM = re.compile(r"-----BEGIN.*", re.S)
 TOKEN_VOLUME = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
-VERSION = re.compile(r'(resourceVersion\\?":\\?"|in record \(|current: )\d+')
+VERSION = re.compile(r'(resourceVersion\\?":\\?"|in record \(|current: )\d+(?![-0-9a-f])')
+CONTROLLERS = {"kube-controller-manager"}
 NUMBERED = {"resourceVersion", "continue"}
 GIVEN = {"clusterIP", "nodePort", "healthCheckNodePort"}
 
@@ -78,10 +80,13 @@ def _entry(entry: dict) -> tuple:
 def mask(value, key: str = "", generated: bool = False):
     if isinstance(value, dict):
         named = bool(value.get("generateName"))
+        if value.get("kind") == "Deployment":
+            value = {**value, "status": "<of the controllers>"}
+        value = {name: inner for name, inner in value.items() if name != "deployment.kubernetes.io/revision"}
         return {UID.sub("<uid>", name): mask(inner, name, named) for name, inner in value.items()}
     if isinstance(value, list):
         if key == "managedFields":
-            value = sorted(value, key=_entry)
+            value = sorted((one for one in value if one.get("manager") not in CONTROLLERS), key=_entry)
         elif key == "causes" and all(one.get("reason") == "FieldManagerConflict" for one in value):
             value = sorted(value, key=lambda one: (one["message"], one["field"]))
         if key == "clusterIPs":
