@@ -112,6 +112,10 @@ fn pod(object: &mut Value) {
     if let Some(spec) = part(object, "spec") {
         pod_spec(spec);
         or(spec, "enableServiceLinks", json!(true));
+        let host_network = spec["hostNetwork"] == true;
+        for list in ["initContainers", "containers"] {
+            each(spec, list).for_each(|one| container_of_pod(one, host_network));
+        }
     }
 }
 
@@ -224,14 +228,27 @@ fn pod_spec(spec: &mut Value) {
     if let Some(account) = spec["serviceAccountName"].as_str().map(str::to_owned) {
         or(spec, "serviceAccount", json!(account));
     }
-    let host_network = spec["hostNetwork"] == true;
     for list in ["initContainers", "containers"] {
-        each(spec, list).for_each(|one| container(one, host_network));
+        each(spec, list).for_each(container);
     }
     each(spec, "volumes").for_each(pod_volume);
 }
 
-fn container(container: &mut Value, host_network: bool) {
+/// What containers of pods get, and those of templates do not yet.
+fn container_of_pod(container: &mut Value, host_network: bool) {
+    // What has a limit and no request requests its limit.
+    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
+    for (name, amount) in limits {
+        or(&mut container["resources"], "requests", json!({}));
+        or(&mut container["resources"]["requests"], &name, amount);
+    }
+    for port in each(container, "ports").filter(|_| host_network) {
+        let number = port["containerPort"].clone();
+        or(port, "hostPort", number);
+    }
+}
+
+fn container(container: &mut Value) {
     let image = container["image"].as_str().unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
     let is_latest = !image.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest");
@@ -239,18 +256,8 @@ fn container(container: &mut Value, host_network: bool) {
     or(container, "terminationMessagePath", json!("/dev/termination-log"));
     or(container, "terminationMessagePolicy", json!("File"));
     or(container, "resources", json!({}));
-    // What has a limit and no request requests its limit.
-    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
-    for (name, amount) in limits {
-        or(&mut container["resources"], "requests", json!({}));
-        or(&mut container["resources"]["requests"], &name, amount);
-    }
     for port in each(container, "ports") {
         or(port, "protocol", json!("TCP"));
-        if host_network {
-            let number = port["containerPort"].clone();
-            or(port, "hostPort", number);
-        }
     }
     for variable in each(container, "env") {
         if let Some(from) = variable.get_mut("valueFrom") {

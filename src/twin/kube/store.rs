@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// Replaces an object that is there. A write that changes nothing keeps the resourceVersion; one that changes what is
-    /// outside of `metadata` and `status` gets the next generation. Answers what is stored now.
+    /// outside of `metadata` and `status`, or that makes it end, gets the next generation. Answers what is stored now.
     pub fn update(&mut self, kind: Kind<'_>, mut object: Value) -> Option<&Value> {
         let key = key_of(&object);
         let slot = self.objects.get_mut(kind)?.get_mut(&key)?;
@@ -87,8 +87,10 @@ impl Store {
         if object == *slot {
             return Some(slot);
         }
+        let ends = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let wants_otherwise = differs_in_desire(slot, &object) || (ends(&object) && !ends(slot));
         if let Some(generation) = slot["metadata"]["generation"].as_i64()
-            && differs_in_desire(slot, &object)
+            && wants_otherwise
         {
             object["metadata"]["generation"] = json!(generation + 1);
         }

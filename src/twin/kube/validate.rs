@@ -217,7 +217,8 @@ fn workload(served: &Served, old: Option<&Value>, new: &Value, wrong: &mut Vec<W
     let fits = !selector.is_null() && labels.match_labels(&spec["template"]["metadata"]["labels"]);
     let is_bad =
         has_wrong(wrong, "spec.selector:") || items(selector, "matchExpressions").any(|(_, one)| !is_known(one));
-    if !fits && !(labels.is_empty() && !selector.is_null()) && !is_bad {
+    let is_empty = labels.is_empty() && !selector.is_null();
+    if !(fits || is_empty || is_bad) {
         let found = &spec["template"]["metadata"]["labels"];
         wrong.push(invalid("spec.template.metadata.labels", found, "`selector` does not match template `labels`"));
     }

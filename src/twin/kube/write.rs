@@ -162,6 +162,7 @@ impl Write<'_> {
 
     /// A PATCH of one of three types.
     pub fn patch(&self, world: &mut World, name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
+        self.takes(ask)?;
         let old = self.old(world, name)?;
         let mut object = self.patched(ask, &old)?;
         let sent = object.clone();
@@ -194,7 +195,16 @@ impl Write<'_> {
                 }
                 patch::strategic(old, &patch)
             }
-            _ if self.served.custom => Err(status::unsupported_type(&PATCHES[..3])),
+            _ => Err(status::unsupported_patch()),
+        }
+    }
+
+    /// Refuses a patch of another type before anything is looked up.
+    fn takes(&self, ask: &Ask<'_>) -> Result<(), Problem> {
+        let last = if self.served.custom { 3 } else { 4 };
+        match ask.media() {
+            media if PATCHES[..last].contains(&media) => Ok(()),
+            media if self.served.custom && PATCHES.contains(&media) => Err(status::unsupported_type(&PATCHES[..last])),
             _ => Err(status::unsupported_patch()),
         }
     }
@@ -258,6 +268,8 @@ impl Write<'_> {
             }
             // The namespace is looked at first: a merge may not hide that it is missing.
             self.namespace_is_open(world, name)?;
+            // What is new must say its name.
+            is_named(&applied, name)?;
             let shape = own.shape(&object);
             let mut merged = apply::merge(shape, None, &object, &self.manager, force, self.subresource, &time)?;
             self.read(world, &mut merged)?;

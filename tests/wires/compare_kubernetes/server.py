@@ -28,6 +28,7 @@ class Server:
             if certificate:
                 self._tls.load_cert_chain(*map(str, certificate))
         self._connection = None
+        self.namespaces: set[str] = set()  # that are ready
 
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> Answer:
         sent = {"User-Agent": "compare/1", "Accept": "application/json", **(headers or {})}
