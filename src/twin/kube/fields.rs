@@ -65,10 +65,10 @@ impl Fields {
 
     /// Names one part, itself where it is a leaf or `whole`.
     fn name(&mut self, element: Element, value: &Value, shape: Shape<'_>, whole: bool) {
-        let children = if is_leaf(value, shape) { Fields::default() } else { Fields::of(value, shape) };
-        // An empty list that is merged item by item names nothing.
-        let empty_list = value.as_array().is_some_and(Vec::is_empty) && *shape.list() != schema::List::Atomic;
-        if whole || (children.is_empty() && !empty_list) {
+        let leaf = is_leaf(value, shape);
+        let children = if leaf { Fields::default() } else { Fields::of(value, shape) };
+        // An empty map is named itself; an empty list that is merged item by item names nothing.
+        if whole || leaf || value.as_object().is_some_and(Map::is_empty) {
             self.members.insert(element.clone());
         }
         self.put(element, children);

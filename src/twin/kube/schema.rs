@@ -252,6 +252,9 @@ impl<'a> Shape<'a> {
     /// The path elements of the items of an associative list. None where the list is atomic, or where an item has none of
     /// the keys: nobody could tell such items apart.
     pub fn elements(&self, items: &[Value]) -> Option<Vec<Element>> {
+        if *self.list() == List::Atomic {
+            return None;
+        }
         items.iter().map(|item| self.element(item)).collect()
     }
 

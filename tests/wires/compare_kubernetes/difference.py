@@ -15,11 +15,12 @@ IGNORED = {
     "PEM and certificates": "each cluster has its own authority",
     "the order of managedFields and of conflicts": "by time to the second there, by chance here",
     "the address of the server": "each listens on its own",
-    "what kube-controller-manager writes": "its entries of managedFields, the status of Deployments, the revision annotation",
+    "what kube-controller-manager writes": "its managedFields, the status of Deployments, the revision annotation",
 }
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PEM = re.compile(r"-----BEGIN.*", re.S)
+ADDRESS = re.compile(r"\b172\.20\.\d+\.\d+\b")
 TOKEN_VOLUME = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
 VERSION = re.compile(r'(resourceVersion\\?":\\?"|in record \(|current: )\d+(?![-0-9a-f])')
 CONTROLLERS = {"kube-controller-manager"}
@@ -102,6 +103,7 @@ def mask(value, key: str = "", generated: bool = False):
         if key == "name" and generated and len(value) > 5:
             return value[:-5] + "<random>"
         value = TOKEN_VOLUME.sub("kube-api-access-<random>", VERSION.sub(r"\1<number>", value))
+        value = ADDRESS.sub("<given>", value)
         return PEM.sub("<pem>", TIME.sub("<time>", UID.sub("<uid>", value)))
     if key in GIVEN and isinstance(value, int):
         return "<given>"

@@ -1,4 +1,4 @@
-"""Random sequences of requests told to both servers; what differs is cut down to the shortest sequence that still does."""
+"""Random sequences of requests told to both servers; one that differs is cut down to the shortest that still does."""
 
 import copy
 import json

@@ -106,7 +106,8 @@ class Teller:
 
     def _settle(self, namespace: str) -> None:
         """Makes a namespace, with all that controllers put into one."""
-        self.server.make("/api/v1/namespaces", {"metadata": {"name": namespace}, "kind": "Namespace", "apiVersion": "v1"})
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        self.server.make("/api/v1/namespaces", made)
         self.server.wait(f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
         self.server.wait(f"/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt")
         self.server.namespaces.add(namespace)
