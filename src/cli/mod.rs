@@ -128,7 +128,7 @@ pub fn main() -> Exit {
     let ended = match line.command {
         Command::Run(flags) => return run::main(&flags, line.output, style),
         Command::Eval(flags) => return eval::main(&flags, line.output, style),
-        Command::Doc(flags) => doc::main(&flags, line.output),
+        Command::Doc(flags) => doc::main(&flags, line.output, line.no_color),
         Command::Token(flags) => token::main(&flags),
         Command::Kubeconfig(flags) => kubeconfig::main(&flags, line.output),
     };

@@ -8,6 +8,7 @@ mod aws_sweep;
 mod cli;
 mod documented;
 mod kube;
+mod pages;
 mod plan_ips;
 mod scripts;
 mod stage;

@@ -9,6 +9,7 @@ use super::list::{self, Selected};
 use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
+use super::table::{self, Sheet};
 use super::write::{Unknown, Write};
 use super::{Problem, discovery, patch, status};
 use crate::twin::physics::access::{self, Identity};
@@ -48,6 +49,8 @@ struct Aim<'a> {
     served: &'a Served,
     place: &'a Place,
     verb: &'static str,
+    /// Where the answer is to be a table.
+    sheet: Option<Sheet>,
 }
 
 /// Answers a request; nothing is settled yet.
@@ -72,7 +75,8 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
     };
     let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
     let verb = verb_of(ask, &place, &served)?;
-    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb };
+    let sheet = table::sheet(store, world.now, &served, ask)?;
+    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
     aim.authorize(store)?;
     ask.acceptable()?;
     aim.serve(world, ask)
@@ -86,8 +90,11 @@ fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
     }
-    Ok(discovery::answer(world, cluster, store, ask)
-        .map_or_else(|| nowhere(store, ask), |answer| Reply::value(200, &answer)))
+    if ask.path.first().is_some_and(|first| first == "openapi") {
+        ask.acceptable()?;
+    }
+    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere(store, ask)) };
+    Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
 
 /// A path that means nothing: below the groups that are served the API answers, elsewhere the web server does.
@@ -189,7 +196,8 @@ impl Aim<'_> {
         match self.verb {
             "get" => self.get(world, ask),
             "list" => {
-                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, self.place.namespace.as_deref())?))
+                let (sheet, namespace) = (self.sheet.as_ref(), self.place.namespace.as_deref());
+                Ok(Reply::json(200, list::many(self.store(world)?, ask, self.served, sheet, namespace)?))
             }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
@@ -220,7 +228,7 @@ impl Aim<'_> {
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         list::one_version(ask)?;
-        Ok(Reply::json(200, list::one(ask, self.served, self.object(world)?)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), self.object(world)?)?))
     }
 
     fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
@@ -259,7 +267,7 @@ impl Aim<'_> {
 
     /// What was written, with what the answer warns of.
     fn written(&self, ask: &Ask<'_>, code: u16, write: Write<'_>, object: &Value) -> Result<Reply, Problem> {
-        let reply = Reply::json(code, list::one(ask, self.served, object)?);
+        let reply = Reply::json(code, list::one(ask, self.served, self.sheet.as_ref(), object)?);
         Ok(Reply { warnings: write.warnings.into_inner(), ..reply })
     }
 
@@ -358,7 +366,7 @@ impl Aim<'_> {
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let old = self.object(world)?.clone();
         let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object(&self.served.kind)?, false)?;
-        Ok(Reply::json(200, list::one(ask, self.served, &updated)?))
+        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
     /// `Scale` of an object: how many there should be.
@@ -476,13 +484,16 @@ impl Aim<'_> {
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();
-                groups.push("system:authenticated".to_owned());
+                if !groups.iter().any(|group| group == "system:authenticated") {
+                    groups.push("system:authenticated".to_owned());
+                }
                 asked["status"] = json!({ "userInfo": { "username": self.who.username, "groups": groups } });
                 asked
             }
             "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
                 authorize::review(self.store(world)?, self.who, asked)
             }
+            "selfsubjectrulesreviews" => authorize::rules(self.store(world)?, self.who, asked),
             other => return Err(status::not_simulated(other)),
         };
         Ok(Reply::value(201, &answer))
@@ -543,6 +554,25 @@ mod tests {
         assert_eq!(wire.get(&format!("{MAPS}/a")).0, 404);
         assert_eq!(wire.post(&format!("{MAPS}?dryRun=Some"), config_map("a")).0, 422);
         assert_eq!(wire.world.store("prod").unwrap().revision(), before);
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_generation_that_would_be() {
+        let mut wire = Wire::new();
+        wire.post("/apis/apps/v1/namespaces/default/deployments", deployment("web", 2));
+        let path = "/apis/apps/v1/namespaces/default/deployments/web";
+        let patch = |labels: bool| {
+            if labels {
+                json!({ "metadata": { "labels": { "a": "b" } } })
+            } else {
+                json!({ "spec": { "replicas": 3 } })
+            }
+        };
+        for (labels, generation) in [(true, 1), (false, 2)] {
+            let (_, shown) = wire.patch(&format!("{path}?dryRun=All"), "application/merge-patch+json", patch(labels));
+            assert_eq!(shown["metadata"]["generation"], generation);
+        }
+        assert_eq!(wire.get(path).1["metadata"]["generation"], 1);
     }
 
     #[test]
