@@ -6,10 +6,13 @@ pub mod bootstrap;
 pub mod crd;
 pub mod defaults;
 pub mod discovery;
+pub mod evict;
 pub mod faults;
 pub mod fields;
+pub mod index;
 pub mod kinds;
 pub mod list;
+pub mod log;
 pub mod openapi;
 pub mod patch;
 pub mod path;
@@ -17,6 +20,7 @@ pub mod protobuf;
 pub mod quantity;
 pub mod remove;
 pub mod request;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod serve;
@@ -163,6 +167,12 @@ pub(in crate::twin) mod wire {
                 "pods of gone nodes go",
                 "nodes leave",
                 "nodes become ready",
+                "cordoned nodes are tainted",
+                "claims find volumes",
+                "volumes in use stay",
+                "services know their pods",
+                "stateful sets keep their pods",
+                "jobs run",
                 "deployments roll",
                 "replica sets keep their count",
                 "daemon sets run on every node",

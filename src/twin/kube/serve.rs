@@ -11,8 +11,9 @@ use super::request::{Ask, Place};
 use super::store::{Store, key};
 use super::table::{self, Sheet};
 use super::write::{Unknown, Write};
-use super::{Problem, discovery, patch, status};
+use super::{Problem, discovery, evict, log, scale, status};
 use crate::twin::physics::access::{self, Identity};
+use crate::twin::physics::pod::set_condition;
 use crate::twin::world::World;
 
 /// An answer.
@@ -339,15 +340,15 @@ impl Aim<'_> {
     /// A part of an object.
     fn part(&self, world: &mut World, ask: &Ask<'_>, part: &str) -> Result<Reply, Problem> {
         match (part, self.verb) {
-            ("status" | "approval", "get") => self.get(world, ask),
-            ("status" | "approval", "update") => self.update(world, ask),
-            ("status" | "approval", "patch") => self.patch(world, ask),
+            ("status" | "approval" | "ephemeralcontainers", "get") => self.get(world, ask),
+            ("status" | "approval" | "ephemeralcontainers", "update") => self.update(world, ask),
+            ("status" | "approval" | "ephemeralcontainers", "patch") => self.patch(world, ask),
             ("finalize", _) => self.finalize(world, ask),
             ("scale", _) => self.scale(world, ask),
-            ("log", _) => self.log(world, ask),
+            ("log", _) => Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?)),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = remove::evict(
+                let told = evict::evict(
                     world,
                     self.cluster,
                     namespace,
@@ -369,97 +370,44 @@ impl Aim<'_> {
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
-    /// `Scale` of an object: how many there should be.
-    fn scale_of(&self, object: &Value) -> Value {
-        let metadata = &object["metadata"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let pairs = object["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
-        let selector: Vec<String> = pairs.map(|(key, value)| format!("{key}={}", text(value))).collect();
-        json!({
-            "kind": "Scale", "apiVersion": "autoscaling/v1",
-            "metadata": {
-                "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
-            },
-            "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
-            "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": selector.join(",") },
-        })
-    }
-
     fn scale(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let old = self.object(world)?.clone();
-        let before = self.scale_of(&old);
-        let after = match self.verb {
-            "get" => return Ok(Reply::value(200, &before)),
-            "update" => ask.object(&self.served.kind)?,
-            _ => match ask.media() {
-                "application/json-patch+json" => patch::json(&before, &ask.json()?)?,
-                "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-                    patch::merge(&before, &ask.json()?)
-                }
-                _ => return Err(status::not_simulated("applying a scale")),
-            },
-        };
-        let Some(replicas) = after["spec"]["replicas"].as_i64().filter(|replicas| *replicas >= 0) else {
-            let wrong =
-                status::invalid("spec.replicas", &after["spec"]["replicas"], "must be greater than or equal to 0");
-            return Err(status::invalid_as("Scale.autoscaling", self.name(), json!({ "kind": "Scale" }), &[wrong]));
-        };
-        let mut new = old.clone();
-        new["spec"]["replicas"] = json!(replicas);
-        new["metadata"]["resourceVersion"] = after["metadata"]["resourceVersion"].clone();
-        let mut write = self.write(ask, "UpdateOptions")?;
+        let options = if self.verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
+        let mut write = self.write(ask, options)?;
         // Whoever scales owns the number of replicas as a part of the object.
         write.subresource = "";
-        let stored = write.replace(world, old, new, false)?;
-        Ok(Reply::value(200, &self.scale_of(&stored)))
-    }
-
-    fn log(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let pod = self.object(world)?;
-        let containers = pod["spec"]["containers"].as_array().map_or(&[][..], Vec::as_slice);
-        let names: Vec<&str> = containers.iter().filter_map(|one| one["name"].as_str()).collect();
-        let name = self.name();
-        let container = match (ask.param("container"), &*names) {
-            ("", [only]) => (*only).to_owned(),
-            ("", _) => {
-                return Err(status::bad_request(format!(
-                    "a container name must be specified for pod {name}, choose one of: [{}]",
-                    names.join(" ")
-                )));
-            }
-            (given, _) if names.contains(&given) => given.to_owned(),
-            (given, _) => return Err(status::bad_request(format!("container {given} is not valid for pod {name}"))),
-        };
-        if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
-            return Ok(Reply::text(200, ""));
-        }
-        if pod["status"]["phase"] == "Pending" {
-            return Err(status::bad_request(format!(
-                "container \"{container}\" in pod \"{name}\" is waiting to start: ContainerCreating"
-            )));
-        }
-        // Nothing runs in a twin: what a container writes is that it started.
-        let started = pod["status"]["startTime"].as_str().unwrap_or_default();
-        Ok(Reply::text(200, &format!("{started} {container} started\n")))
+        Ok(Reply::value(200, &scale::answer(world, write, self.verb, self.name(), ask)?))
     }
 
     fn bind(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let node = ask.object(&self.served.kind)?["target"]["name"].as_str().unwrap_or_default().to_owned();
-        let pod = self.object(world)?;
-        if let Some(other) = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty()) {
-            let why = format!("pod {} is already assigned to node \"{other}\"", self.name());
-            return Err(status::conflict(self.served, self.name(), &why));
+        let binding = ask.object(&self.served.kind)?;
+        let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+        if node.is_empty() {
+            let wrong = status::required("target.name", "");
+            return Err(status::invalid_as("Binding", self.name(), json!({ "kind": "Binding" }), &[wrong]));
+        }
+        let (pod, name) = (self.object(world)?, self.name());
+        let placed = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty());
+        let refusal = match placed {
+            _ if !pod["metadata"]["deletionTimestamp"].is_null() => {
+                Some(format!("pod {name} is being deleted, cannot be assigned to a host"))
+            }
+            Some(other) => Some(format!("pod {name} is already assigned to node \"{other}\"")),
+            None if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) => {
+                Some(format!("pod {name} has non-empty .spec.schedulingGates"))
+            }
+            None => None,
+        };
+        if let Some(why) = refusal {
+            let part = Served { plural: "pods/binding".to_owned(), ..self.served.clone() };
+            return Err(status::conflict(&part, name, &why));
         }
         let (key, now) = (self.key(), world.now_text());
-        let condition = json!({ "type": "PodScheduled", "status": "True", "lastTransitionTime": now });
-        if let Some(store) = world.store_mut(self.cluster) {
+        let condition = json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null });
+        if let Some(store) = world.store_mut(self.cluster).filter(|_| !ask.is_dry_run("CreateOptions").unwrap_or(false))
+        {
             store.change(&self.served.table, &key, |pod| {
                 pod["spec"]["nodeName"] = json!(node);
-                let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-                conditions.retain(|one| one["type"] != "PodScheduled");
-                conditions.push(condition);
-                pod["status"]["conditions"] = Value::Array(conditions);
+                set_condition(pod, &now, condition);
             });
         }
         Ok(Reply::value(

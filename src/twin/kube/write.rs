@@ -10,6 +10,7 @@ use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
 use super::typed::{self, Misfits};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
+use crate::twin::physics::job;
 use crate::twin::world::World;
 
 /// What becomes of unknown fields.
@@ -350,6 +351,12 @@ impl Write<'_> {
             set(&mut whole["metadata"], "managedFields", new["metadata"]["managedFields"].take());
             return whole;
         }
+        if self.subresource == "ephemeralcontainers" {
+            let mut whole = old.clone();
+            set(&mut whole["spec"], "ephemeralContainers", new["spec"]["ephemeralContainers"].take());
+            set(&mut whole["metadata"], "managedFields", new["metadata"]["managedFields"].take());
+            return whole;
+        }
         for field in METADATA_OF_SERVER {
             set(&mut new["metadata"], field, old["metadata"][*field].clone());
         }
@@ -596,7 +603,7 @@ impl Write<'_> {
     fn validate(&self, world: &World, old: Option<&Value>, object: &Value, name: &str) -> Result<(), Problem> {
         let mut wrong = match self.subresource {
             "status" | "approval" => validate::check_status(self.served, object),
-            "finalize" => Vec::new(),
+            "ephemeralcontainers" | "finalize" => Vec::new(),
             _ => validate::check(self.served, old, object),
         };
         if self.served.custom
@@ -697,6 +704,9 @@ pub fn store_new(world: &mut World, cluster: &str, served: &Served, mut object: 
     object["metadata"]["creationTimestamp"] = json!(now);
     if has_generation(served) {
         object["metadata"]["generation"] = json!(1);
+    }
+    if served.table == "jobs.batch" {
+        job::select(&mut object);
     }
     let stored = world.store_mut(cluster)?.create(&served.table, object).clone();
     if served.table == "namespaces"
