@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
+use crate::catalog::page::Look;
 use crate::diagnostic;
 use crate::error::{Error, Exit, Kind, Result};
 use crate::event::{Effect, Event, Level, Sink};
@@ -96,9 +97,24 @@ pub struct Style {
 impl Style {
     /// From the flags and the terminal.
     pub fn new(verbose: bool, no_color: bool, json: bool) -> Style {
-        let forbidden = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Style { verbose, json, color: !forbidden && std::io::stderr().is_terminal() }
+        Style { verbose, json, color: !colors_forbidden(no_color) && std::io::stderr().is_terminal() }
     }
+}
+
+fn colors_forbidden(no_color: bool) -> bool {
+    no_color
+        || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|value| value == "dumb")
+}
+
+/// Columns of a page that goes to a file or a pipe.
+const PAGE_WIDTH: usize = 100;
+
+/// How a page on standard output looks: as wide as the terminal, in colour only on one.
+pub fn look(no_color: bool) -> Look {
+    let width =
+        terminal_size::terminal_size_of(std::io::stdout()).map_or(PAGE_WIDTH, |(width, _)| usize::from(width.0));
+    Look { width, color: !colors_forbidden(no_color) && std::io::stdout().is_terminal() }
 }
 
 /// Tells an operator what happens while it happens.

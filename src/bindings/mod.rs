@@ -16,6 +16,23 @@ pub mod version;
 
 use crate::catalog::Binding;
 
+/// Every namespace of hand-written functions, with what it is for.
+pub const NAMESPACES: [(&str, &str); 13] = [
+    ("aws", "Account, region, partition and tags of the session."),
+    ("cidr", "Blocks of addresses: size, overlap, division."),
+    ("clock", "Time: now, later, how long; virtual in a rehearsal."),
+    ("diff", "What differs between two texts."),
+    ("error", "Errors to throw, and to ask what was caught."),
+    ("json", "JSON text, read and written."),
+    ("kube", "Objects of Kubernetes; also methods of the handle that `kube::cluster(name)` gives."),
+    ("log", "Messages to the operator."),
+    ("quantity", "Kubernetes quantities such as \"500m\" and \"2Gi\" as numbers."),
+    ("text", "Texts: patterns, lines, hashes."),
+    ("url", "Texts for addresses."),
+    ("version", "Versions, compared part by part."),
+    ("yaml", "YAML text, read and written."),
+];
+
 /// All of them, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Binding> {
     [control::ALL, aws::ALL, kube::ALL, clock::ALL, data::ALL, text::ALL, cidr::ALL, version::ALL, error::ALL, log::ALL]

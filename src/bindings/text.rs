@@ -19,6 +19,7 @@ pub static ALL: &[&Binding] = &[
     &CAPTURES,
     &LINES,
     &INDENT,
+    &NEAREST,
     &DIFF,
     &QUANTITY,
     &URL_ENCODE,
@@ -138,6 +139,23 @@ text::indent(\"a\\nb\", 2) //=> \"  a\\n  b\"
             .map(|line| if line.is_empty() { String::new() } else { format!("{pad}{line}") })
             .collect();
         Ok(json!(indented.join("\n")))
+    },
+);
+
+static NEAREST: Binding = Binding::pure(
+    "text::nearest",
+    "The one of these texts that a mistyped one was probably meant to be, or `()` where none is near.
+
+```rhai
+text::nearest(\"pord\", [\"prod\", \"test\"]) //=> \"prod\"
+text::nearest(\"other\", [\"prod\", \"test\"]) //=> ()
+text::nearest(1, []) //=> error: invalid
+```",
+    &[TEXT, Param::new("candidates", Ty::List, "texts")],
+    "text or `()`",
+    |args| {
+        let candidates = args.list("candidates").iter().filter_map(Value::as_str);
+        Ok(crate::error::suggest(args.text("text"), candidates).map_or(Value::Null, Value::from))
     },
 );
 

@@ -7,6 +7,9 @@
 mod args;
 pub mod aws;
 pub mod doc;
+mod markdown;
+pub mod page;
+pub mod reference;
 
 use std::sync::Arc;
 

@@ -135,7 +135,7 @@ pub fn main() -> Exit {
             Ok(exit) => return exit,
             Err(error) => Err(error),
         },
-        Command::Doc(flags) => doc::main(&flags, line.output),
+        Command::Doc(flags) => doc::main(&flags, line.output, line.no_color),
         Command::Token(flags) => token::main(&flags),
         Command::Kubeconfig(flags) => kubeconfig::main(&flags, line.output),
     };

@@ -82,6 +82,13 @@ impl Interpreter {
         Interpreter::with_services(session, sources, |service| imports || text.contains(&format!("{service}::")))
     }
 
+    /// Builds an engine that only compiles and lists functions: it knows no service, and minds no unknown name.
+    pub fn for_reading(session: &Arc<Session>, sources: &Sources) -> Result<Interpreter> {
+        let mut interpreter = Interpreter::with_services(session, sources, |_| false)?;
+        interpreter.engine.set_strict_variables(false);
+        Ok(interpreter)
+    }
+
     fn with_services(session: &Arc<Session>, sources: &Sources, wanted: impl Fn(&str) -> bool) -> Result<Interpreter> {
         let mut engine = Engine::new();
         limit(&mut engine);

@@ -11,6 +11,7 @@ pub mod faults;
 pub mod kube;
 pub mod lifecycle;
 pub mod physics;
+pub mod plans;
 pub mod world;
 
 use std::sync::Arc;
@@ -219,6 +220,9 @@ impl Clock for Twin {
 
 /// A planned transition comes true.
 fn arrive(world: &mut World, planned: &Transition) {
+    if planned.to == physics::timer::LOOK {
+        return physics::timer::arrive(world, &planned.id, &planned.table);
+    }
     let arrivals = ARRIVALS.iter().flat_map(|part| part.iter());
     for (table, arrival) in arrivals {
         if *table == planned.table {
@@ -256,5 +260,6 @@ const ARRIVALS: &[&[Arrival]] = &[
     physics::join::ARRIVALS,
     physics::kubelet::ARRIVALS,
     physics::scheduler::ARRIVALS,
+    physics::volume::ARRIVALS,
     physics::workloads::ARRIVALS,
 ];

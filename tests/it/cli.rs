@@ -27,7 +27,7 @@ fn with_stub(folder: &std::path::Path, port: u16) -> Command {
     command
 }
 
-fn run(command: &mut Command) -> (i32, String, String) {
+pub fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
@@ -222,7 +222,7 @@ fn effects_of_script_functions_are_inferred_from_what_they_call() {
 
 // Rehearsals: the built program, an empty home folder, no AWS configuration, nothing to reach.
 
-fn rehearsal(folder: &std::path::Path) -> Command {
+pub fn rehearsal(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ekskit"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().env("HOME", folder).stdin(Stdio::null());
     command
@@ -240,7 +240,7 @@ fn readme_commands() -> Vec<Vec<String>> {
 }
 
 /// Words of a shell line; quotes hold words together.
-fn words(line: &str) -> Vec<String> {
+pub fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quoted = false;
     for letter in line.split("&&").next().unwrap_or(line).trim().chars() {

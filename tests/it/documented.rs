@@ -4,41 +4,14 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use ekskit::bindings;
+use ekskit::catalog::doc::{Example, blocks, examples};
 use ekskit::twin::Twin;
 use ekskit::twin::world::World;
 
 use crate::stage::{Stage, with_imports};
 
-/// The `rhai` blocks of a text.
-fn blocks(text: &str) -> Vec<String> {
-    text.split("```rhai\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
-}
-
-/// One example: statements before it, the expression, and what it shows.
-struct Example {
-    setup: String,
-    expression: String,
-    shows: String,
-}
-
-fn examples(block: &str) -> Vec<Example> {
-    let mut setup = String::new();
-    let mut found = Vec::new();
-    for line in block.lines() {
-        match line.split_once("//=>") {
-            Some((expression, shows)) => found.push(Example {
-                setup: setup.clone(),
-                expression: expression.trim().trim_end_matches(';').to_owned(),
-                shows: shows.trim().to_owned(),
-            }),
-            None => setup.push_str(&format!("{line}\n")),
-        }
-    }
-    found
-}
-
 /// The world of documentation: `worlds/docs.rhai` builds it once, and what AWS calls `vpc-0…` there is `vpc-1` in the docs.
-fn docs_world() -> &'static World {
+pub fn docs_world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -162,7 +135,7 @@ fn tests_of_the_standard_library_pass() {
 fn every_script_that_we_show_compiles() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut scripts = Vec::new();
-    for folder in ["runbooks", "examples", "stdlib"] {
+    for folder in ["runbooks", "examples", "stdlib", "docs"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let text = std::fs::read_to_string(&path).unwrap();

@@ -10,6 +10,7 @@ mod cli;
 mod documented;
 mod kube;
 mod mutants;
+mod pages;
 mod plan_ips;
 mod scripts;
 mod stage;

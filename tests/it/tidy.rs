@@ -158,7 +158,7 @@ fn every_stdlib_module_says_what_it_is_for_and_has_its_tests() {
 
 #[test]
 fn the_repository_speaks_of_the_project_alone() {
-    for folder in ["src", "crates", "stdlib", "runbooks", "tests", "examples"] {
+    for folder in ["src", "crates", "stdlib", "runbooks", "tests", "examples", "docs"] {
         for extension in ["rs", "rhai", "py", "md"] {
             for path in maybe_files(folder, extension) {
                 let text = std::fs::read_to_string(&path).unwrap();

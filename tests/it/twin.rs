@@ -446,9 +446,101 @@ fn speed_of_the_twin() {
 
 #[test]
 fn what_can_be_seen_to_be_wrong_is_refused_before_anything_is_made() {
-    for set in ["name=bad/name", "name=", "api_from=[\"203.0.113.7\"]", "nodes_min=9", "instance_type=m99.huge"] {
+    let nobody = "arn:aws:iam::123456789012:role/nobody";
+    for (set, says) in [
+        ("name=bad/name", "can not be the name"),
+        ("name=", "can not be the name"),
+        ("api_from=[\"203.0.113.7\"]", "203.0.113.7"),
+        ("nodes_min=9", "minimum 9"),
+        ("instance_type=m99.huge", "m99.huge"),
+        ("version=1.2", "does not offer Kubernetes 1.2"),
+        ("log_days=91", "91 days"),
+        ("zones=1", "two zones"),
+        ("zones=6", "zones"),
+        ("cidr=10.0.0.0/8", "10.0.0.0/8"),
+        (&format!("cluster_role_arn={nobody}"), "nobody does not exist"),
+        (&format!("node_role_arn={nobody}"), "nobody does not exist"),
+        ("cluster_role_arn=platform", "not the ARN of a role"),
+        ("secrets_key_arn=alias/x", "not the ARN of a KMS key"),
+        ("admins=[\"ana\"]", "not the ARN of an IAM role"),
+        ("admins=[\"arn:aws:sts::123456789012:assumed-role/Admin/ana\"]", "is not the ARN of a role"),
+        ("ami_id=ami-0123", "AMI ami-0123 does not exist"),
+        ("warm_ip_target=-1", "warm_ip_target"),
+    ] {
         let seen = prod(&new_world(), &[set]);
-        assert_eq!(seen.error().kind().name(), "invalid", "{set}: {}", seen.rendered());
+        let text = seen.rendered();
+        assert_eq!(seen.error().kind().name(), "invalid", "{set}: {text}");
+        assert!(text.contains(says), "{set}: {text}");
         assert_eq!(changes(&seen), Vec::<String>::new(), "{set}");
     }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let seen = prod(&new_world(), &["version=1.2", "log_days=91", "zones=7", "warm_ip_target=-1", "admins=[\"ana\"]"]);
+    let text = seen.rendered();
+    for input in ["5 inputs", "version:", "log_days:", "network:", "pod_network:", "admins:"] {
+        assert!(text.contains(input), "{input}: {text}");
+    }
+    assert_eq!(changes(&seen), Vec::<String>::new());
+    assert_eq!(seen.seconds, 0);
+}
+
+#[test]
+fn a_role_that_eks_can_not_take_is_named_after_seconds_not_minutes() {
+    let twin = new_world();
+    let script = r#"
+        import "cluster" as cluster;
+        import "vpc" as vpc;
+        let net = vpc::ensure(#{ name: "prod", zones: 2, nat: "none" });
+        let begun = clock::now();
+        let told = ();
+        try {
+            cluster::ensure(#{ name: "prod", role_arn: "arn:aws:iam::123456789012:role/nobody", subnet_ids: net.private_subnet_ids });
+        } catch (e) { told = e; }
+        #{ kind: told.kind, message: told.message, seconds: clock::seconds_between(begun, clock::now()) }"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let seen = Stage::rehearse(&twin).project(root).run(script);
+    let told = seen.value();
+    assert_eq!(told["kind"], "not_found", "{told}");
+    assert_eq!(told["message"], "role arn:aws:iam::123456789012:role/nobody does not exist");
+    assert!(told["seconds"].as_f64().unwrap() < 40.0, "{told}");
+}
+
+#[test]
+fn an_addon_that_does_not_come_says_which_pods_wait_and_for_what() {
+    let twin = new_world();
+    prod(&twin, &[]).value();
+    let script = r#"
+        import "addon" as addon;
+        let k = kube::cluster("prod");
+        for node in k.list("nodes") { k.patch("nodes", node.metadata.name, #{ spec: #{ unschedulable: true } }); }
+        addon::ensure(#{ cluster: "prod", name: "aws-ebs-csi-driver", timeout: "3m" })"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let seen = Stage::rehearse(&twin).project(root).run(script);
+    let text = seen.rendered();
+    assert_eq!(seen.error().kind().name(), "timeout", "{text}");
+    assert!(text.contains("add-on `aws-ebs-csi-driver` of cluster `prod` is CREATING after 3m"), "{text}");
+    assert!(text.contains("pods that do not run: `ebs-csi-controller"), "{text}");
+    assert!(text.contains("is Pending:"), "{text}");
+}
+
+#[test]
+fn the_teardown_of_a_misspelt_name_says_that_nothing_was_found() {
+    let twin = new_world();
+    prod(&twin, &[]).value();
+    let said = |name: &str| {
+        let seen = Stage::rehearse(&twin).set(&[name]).run_file("runbooks/teardown.rhai");
+        assert_eq!(changes(&seen), Vec::<String>::new(), "{name}");
+        seen.value();
+        let warnings = seen.events.iter().filter_map(|event| match event {
+            Event::Message { text, .. } if text.contains("nothing was found") => Some(text.clone()),
+            _ => None,
+        });
+        warnings.collect::<String>()
+    };
+    let told = said("name=prdo");
+    assert!(told.contains("under the name `prdo`") && told.contains("did you mean `prod`?"), "{told}");
+    let told = said("name=something-else");
+    assert!(told.contains("the clusters there are `prod`") && !told.contains("mean"), "{told}");
 }

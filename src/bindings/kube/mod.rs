@@ -14,14 +14,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::catalog::{Binding, Call, Param, Ty};
+use crate::catalog::{Binding, Call, Effect, Param, Run, Ty};
 pub use crate::cloud::kube::connect_cluster;
 use crate::cloud::kube::{Connection, Resource};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::value;
 
 /// Every binding of this namespace.
 pub static ALL: &[&Binding] = &[
+    &CLUSTER,
     &read::GET,
     &read::FIND,
     &read::LIST,
@@ -39,6 +40,28 @@ pub static ALL: &[&Binding] = &[
     &manifest::MANIFESTS,
     &manifest::FIELD,
 ];
+
+/// The engine runs it: its result is no plain data.
+static CLUSTER: Binding = Binding {
+    name: "kube::cluster",
+    effect: Effect::Read,
+    doc: r#"
+Connects to the Kubernetes API of an EKS cluster and answers a handle.
+
+Its methods are the functions of `kube::`. It goes to the endpoint that EKS names, logs in by itself, and keeps the
+account, role and region that it was made under. It is no plain data: a step can not hand it on.
+
+```rhai
+kube::cluster("prod").get("namespaces", "default").kind  //=> "Namespace"
+kube::cluster("nobody")                                  //=> error: not_found
+```
+"#,
+    params: &[Param::new("name", Ty::Text, "name of the cluster")],
+    options: &[],
+    returns: "a handle",
+    raises: &[Kind::NotFound, Kind::Unavailable],
+    run: Run::Control,
+};
 
 const KIND: Param = Param::new("kind", Ty::Text, "`pods`, `po`, `Pod`, `deployments.apps` or `apps/v1/Deployment`");
 const NAME: Param = Param::new("name", Ty::Text, "name of the object");

@@ -13,6 +13,7 @@ use super::request::Ask;
 use super::selector::{Fields, Labels};
 use super::status::{bad_request, internal};
 use super::store::{Objects, Store};
+use super::table::Sheet;
 
 /// How an object is shown.
 #[derive(Clone, Copy)]
@@ -23,15 +24,21 @@ enum Form<'a> {
     Item,
     /// Its metadata only.
     Metadata,
+    /// A row of a table.
+    Row(&'a Sheet),
 }
 
 struct Shown<'a>(&'a Value, Form<'a>);
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Form::Row(sheet) = self.1 {
+            return sheet.row(self.0).serialize(serializer);
+        }
         let mut map = serializer.serialize_map(None)?;
         let fields = self.0.as_object().into_iter().flatten();
         match self.1 {
+            Form::Row(_) => {}
             Form::Whole(api_version) => {
                 for (key, value) in fields {
                     match key.as_str() {
@@ -60,7 +67,10 @@ fn write(object: &Value, form: Form<'_>, into: &mut Vec<u8>) -> Result<(), Probl
 }
 
 /// One object as the request wants it.
-pub fn one(ask: &Ask<'_>, served: &Served, object: &Value) -> Result<Vec<u8>, Problem> {
+pub fn one(ask: &Ask<'_>, served: &Served, sheet: Option<&Sheet>, object: &Value) -> Result<Vec<u8>, Problem> {
+    if let Some(sheet) = sheet {
+        return Ok(sheet.single(object, true).to_string().into_bytes());
+    }
     let mut body = Vec::with_capacity(1024);
     let api_version = served.api_version();
     let form = if ask.wants("PartialObjectMetadata") { Form::Metadata } else { Form::Whole(&api_version) };
@@ -102,7 +112,13 @@ pub fn within<'a>(
 }
 
 /// A page of objects.
-pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&str>) -> Result<Vec<u8>, Problem> {
+pub fn many(
+    store: &Store,
+    ask: &Ask<'_>,
+    served: &Served,
+    sheet: Option<&Sheet>,
+    namespace: Option<&str>,
+) -> Result<Vec<u8>, Problem> {
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
@@ -117,10 +133,12 @@ pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&st
         after = Some(token.after);
     }
     let metadata_only = ask.wants("PartialObjectMetadataList");
-    let form = match (metadata_only, served.custom) {
-        (true, _) => Form::Metadata,
-        (false, true) => Form::Whole(&served.api_version()),
-        (false, false) => Form::Item,
+    let api_version = served.api_version();
+    let form = match sheet {
+        Some(sheet) => Form::Row(sheet),
+        None if metadata_only => Form::Metadata,
+        None if served.custom => Form::Whole(&api_version),
+        None => Form::Item,
     };
     let mut items = Vec::new();
     let mut count = 0;
@@ -148,11 +166,20 @@ pub fn many(store: &Store, ask: &Ask<'_>, served: &Served, namespace: Option<&st
             metadata["remainingItemCount"] = json!(more);
         }
     }
-    let (kind, api_version) = match metadata_only {
-        true => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-        false => (format!("{}List", served.kind), served.api_version()),
+    let head = match sheet {
+        Some(sheet) => format!(
+            r#"{{"kind":"Table","apiVersion":"{}","metadata":{metadata},"columnDefinitions":{},"rows":["#,
+            sheet.api_version(),
+            sheet.definitions(),
+        ),
+        None => {
+            let (kind, api_version) = match metadata_only {
+                true => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
+                false => (format!("{}List", served.kind), api_version),
+            };
+            format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#)
+        }
     };
-    let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
     let mut body = head.into_bytes();
     body.append(&mut items);
     body.extend_from_slice(b"]}");

@@ -6,19 +6,26 @@ pub mod bootstrap;
 pub mod crd;
 pub mod defaults;
 pub mod discovery;
+pub mod evict;
 pub mod faults;
 pub mod fields;
+pub mod index;
 pub mod kinds;
 pub mod list;
+pub mod log;
+pub mod openapi;
 pub mod patch;
 pub mod path;
+pub mod protobuf;
 pub mod remove;
 pub mod request;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod table;
 pub mod typed;
 pub mod validate;
 pub mod write;
@@ -144,6 +151,12 @@ pub(in crate::twin) mod wire {
                 "pods of gone nodes go",
                 "nodes leave",
                 "nodes become ready",
+                "cordoned nodes are tainted",
+                "claims find volumes",
+                "volumes in use stay",
+                "services know their pods",
+                "stateful sets keep their pods",
+                "jobs run",
                 "deployments roll",
                 "replica sets keep their count",
                 "daemon sets run on every node",
@@ -157,14 +170,19 @@ pub(in crate::twin) mod wire {
 
         /// Sends a request with headers; the answer's body may be text.
         pub fn ask(&mut self, line: &str, headers: &[(&str, &str)], body: Option<&Value>) -> (u16, Value) {
+            let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
+            self.send(line, headers, &body)
+        }
+
+        /// The same with any bytes as the body.
+        pub fn send(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
             let (method, uri) = line.split_once(' ').unwrap();
             let mut request = Request::builder().method(method).uri(uri);
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-            let answer = super::answer(&mut self.world, "prod", &self.caller, &parts, &body);
+            let answer = super::answer(&mut self.world, "prod", &self.caller, &parts, body);
             let text = String::from_utf8(answer.body().clone()).unwrap();
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
             (answer.status().as_u16(), value)

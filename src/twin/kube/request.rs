@@ -6,8 +6,8 @@ use http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::Problem;
 use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
+use super::{Problem, protobuf};
 
 /// One request.
 #[derive(Debug)]
@@ -99,14 +99,29 @@ impl<'a> Ask<'a> {
 
     /// Whether the answer is to be of this type: `PartialObjectMetadataList`.
     pub fn wants(&self, form: &str) -> bool {
-        self.accept.split([',', ';']).any(|part| part.trim().strip_prefix("as=").is_some_and(|one| one == form))
+        self.accept_param("as") == Some(form)
+    }
+
+    /// Whether that type is wanted in this version: `v1`.
+    pub fn wants_version(&self, version: &str) -> bool {
+        self.accept_param("v") == Some(version)
+    }
+
+    /// A parameter of the first type that can be had.
+    fn accept_param(&self, key: &str) -> Option<&str> {
+        let mut types = self.accept.split(',').map(|one| one.split(';'));
+        let first = types.find(|one| one.clone().next().is_some_and(|media| is_json(media.trim())))?;
+        first
+            .skip(1)
+            .filter_map(|part| part.trim().split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// Refuses a request for an answer of another type than JSON.
     pub fn acceptable(&self) -> Result<(), Problem> {
         let types = self.accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
-        let fits = |one: &str| matches!(one, "" | "*/*" | "application/*" | "application/json");
-        if types.into_iter().any(fits) { Ok(()) } else { Err(not_acceptable()) }
+        if types.into_iter().any(is_json) { Ok(()) } else { Err(not_acceptable()) }
     }
 
     /// The type of the body, without its parameters.
@@ -139,10 +154,11 @@ impl<'a> Ask<'a> {
 
     /// The body as an object, JSON or YAML.
     pub fn object(&self) -> Result<Value, Problem> {
-        const KNOWN: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+        const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
         match self.media() {
             "" | "application/json" => self.json(),
             "application/yaml" => self.yaml(),
+            protobuf::MEDIA => protobuf::read(self.body).map_err(bad_request),
             _ => Err(unsupported_type(KNOWN)),
         }
     }
@@ -166,6 +182,11 @@ impl<'a> Ask<'a> {
         }
         serde_yaml::from_slice(self.body).map_err(|error| bad_request(format!("error decoding YAML: {error}")))
     }
+}
+
+/// Whether JSON is of this type.
+fn is_json(media: &str) -> bool {
+    matches!(media, "" | "*/*" | "application/*" | "application/json")
 }
 
 #[cfg(test)]

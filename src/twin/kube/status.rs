@@ -167,10 +167,12 @@ pub fn unsupported_type(known: &[&str]) -> Problem {
     problem(415, "UnsupportedMediaType", message, Value::Null)
 }
 
-/// 429 of a disruption budget.
-pub fn disruption(budget: &str, needs: i64, has: i64) -> Problem {
-    let cause = format!("The disruption budget {budget} needs {needs} healthy pods and has {has} currently");
-    let details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
+/// 429 of a disruption budget; `retry_after_seconds` 0: nobody knows.
+pub fn disruption(cause: &str, retry_after_seconds: i64) -> Problem {
+    let mut details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
+    if retry_after_seconds > 0 {
+        details["retryAfterSeconds"] = json!(retry_after_seconds);
+    }
     let message = "Cannot evict pod as it would violate the pod's disruption budget.";
     problem(429, "TooManyRequests", message, details)
 }

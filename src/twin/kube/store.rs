@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::index::{Changed, Index};
+
 /// Objects of one kind by `namespace/name`, or by name where the kind is not namespaced.
 pub type Objects = BTreeMap<String, Value>;
 
@@ -24,7 +26,7 @@ pub struct Store {
     #[serde(default)]
     objects: BTreeMap<String, Objects>,
     #[serde(skip)]
-    dirty: BTreeSet<String>,
+    index: Index,
 }
 
 /// The key of an object: `namespace/name`, or the name.
@@ -71,9 +73,9 @@ impl Store {
         if object.get("spec").is_some() && object["metadata"]["generation"].is_null() {
             object["metadata"]["generation"] = json!(1);
         }
-        self.dirty.insert(kind.to_owned());
         let key = key_of(&object);
-        let slot = self.objects.entry(kind.to_owned()).or_default().entry(key).or_insert(Value::Null);
+        let slot = self.objects.entry(kind.to_owned()).or_default().entry(key.clone()).or_insert(Value::Null);
+        self.index.note(kind, &key, Some(&*slot).filter(|old| !old.is_null()), Some(&object));
         *slot = object;
         slot
     }
@@ -98,7 +100,7 @@ impl Store {
         }
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        self.dirty.insert(kind.to_owned());
+        self.index.note(kind, &key, Some(&*slot), Some(&object));
         *slot = object;
         Some(slot)
     }
@@ -114,13 +116,67 @@ impl Store {
     pub fn remove(&mut self, kind: Kind<'_>, key: &str) -> Option<Value> {
         let removed = self.objects.get_mut(kind)?.remove(key)?;
         self.revision += 1;
-        self.dirty.insert(kind.to_owned());
+        self.index.note(kind, key, Some(&removed), None);
         Some(removed)
     }
 
-    /// Kinds that changed since the last time.
-    pub(in crate::twin) fn take_dirty(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.dirty)
+    /// What follows from the objects.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Makes the index of objects that were read from a file; all of them count as changed.
+    pub(in crate::twin) fn reindex(&mut self) {
+        self.index = Index::default();
+        for (kind, objects) in &self.objects {
+            for (key, object) in objects {
+                self.index.note(kind, key, None, Some(object));
+            }
+        }
+    }
+
+    /// Makes the controllers look at an object again, though it is as it was.
+    pub fn touch(&mut self, kind: Kind<'_>, key: &str) {
+        if let Some(object) = self.objects.get(kind).and_then(|objects| objects.get(key)) {
+            self.index.touch(kind, key, object);
+        }
+    }
+
+    /// The same with all objects of a kind.
+    pub(in crate::twin) fn touch_all(&mut self, kind: Kind<'_>) {
+        for (key, object) in self.objects.get(kind).into_iter().flatten() {
+            self.index.touch(kind, key, object);
+        }
+    }
+
+    /// What changed since the last time.
+    pub(in crate::twin) fn take_changed(&mut self) -> Changed {
+        self.index.take_changed()
+    }
+
+    /// All that is there, as if all of it had changed.
+    pub(in crate::twin) fn everything(&self) -> Changed {
+        let mut all = self.clone();
+        all.reindex();
+        all.take_changed()
+    }
+
+    /// The object with this uid, and where it is.
+    pub fn by_uid(&self, uid: &str) -> Option<(&str, &str, &Value)> {
+        let place = self.index.place(uid)?;
+        Some((&place.kind, &place.key, self.get(&place.kind, &place.key)?))
+    }
+
+    /// Objects of a kind that an owner owns, by their keys.
+    pub fn owned(&self, uid: &str, kind: &'static str) -> impl Iterator<Item = (&str, &Value)> {
+        self.index.owned_of(uid, kind).filter_map(move |key| Some((key, self.get(kind, key)?)))
+    }
+
+    /// Objects of a kind in a namespace, by their keys.
+    pub fn within<'s>(&'s self, kind: Kind<'_>, namespace: &str) -> impl Iterator<Item = (&'s String, &'s Value)> {
+        let from = format!("{namespace}/");
+        let until = from.clone();
+        self.list(kind).range(from..).take_while(move |(key, _)| key.starts_with(&until))
     }
 }
 
@@ -131,7 +187,7 @@ fn remove(value: &mut Value, key: &str) {
 }
 
 /// Whether anything but `metadata` and `status` differs.
-fn differs_in_desire(old: &Value, new: &Value) -> bool {
+pub(super) fn differs_in_desire(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return true };
     let desire = |key: &&String| key.as_str() != "metadata" && key.as_str() != "status";
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).filter(desire).collect();
