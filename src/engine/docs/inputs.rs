@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rhai::{AST, ASTNode, Expr, FnCallExpr, ScriptFnMetadata, Stmt};
 
 use crate::catalog::doc::FieldDoc;
-use crate::engine::look;
+use crate::engine::check::parsed;
 
 /// A function hands its map on to a private one at most so often.
 const DEPTH_MAX: usize = 3;
@@ -51,7 +51,7 @@ struct Code<'a> {
 impl Code<'_> {
     /// The keys that a function takes from its parameter `param`, itself or in a function that it hands it to.
     fn taken(&self, function: &str, parameters: usize, param: &str, depth: usize) -> Option<Vec<FieldDoc>> {
-        let alone = look::one_function(self.ast, function, parameters);
+        let alone = parsed::one_function(self.ast, function, parameters);
         let mut fields = None;
         let mut choices: Vec<(String, Vec<String>)> = Vec::new();
         let mut handed_to: Vec<(String, usize, usize)> = Vec::new();
