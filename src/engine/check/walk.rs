@@ -188,7 +188,7 @@ impl<'a> Walk<'a> {
                 let literal = self.literal(&parts.1);
                 self.declare(&parts.0.name, parts.0.pos, Origin::Let, shape, literal);
                 if flags.intersects(ASTFlags::EXPORTED)
-                    || (self.owner.is_none() && self.script.is_constant(&parts.0.name))
+                    || (self.owner.is_none() && flags.intersects(ASTFlags::CONSTANT))
                 {
                     self.mark_read(&parts.0.name);
                 }
