@@ -8,6 +8,7 @@ pub mod repl;
 pub mod run;
 pub mod start;
 pub mod token;
+pub mod twin;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -46,6 +47,8 @@ enum Command {
     Token(token::Flags),
     /// Writes a cluster into the kubeconfig file, with `ekskit token` to log in
     Kubeconfig(kubeconfig::Flags),
+    /// Serves a simulated cluster
+    Twin(twin::Flags),
 }
 
 /// Flags of every session.
@@ -140,6 +143,7 @@ pub fn main() -> Exit {
         Command::Doc(flags) => doc::main(&flags, line.output, line.no_color),
         Command::Token(flags) => token::main(&flags),
         Command::Kubeconfig(flags) => kubeconfig::main(&flags, line.output),
+        Command::Twin(flags) => twin::main(&flags, line.output),
     };
     match ended {
         Ok(()) => Exit::Done,

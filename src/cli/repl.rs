@@ -117,6 +117,6 @@ impl World for Simulated {
     }
 
     fn write(&self, file: &Path) -> Result<()> {
-        rehearsal::write_world(&self.0, file)
+        rehearsal::write(&self.0.world(), file)
     }
 }

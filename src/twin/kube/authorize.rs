@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::identify::ANONYMOUS;
 use super::kinds::Served;
 use super::status::forbidden;
 use super::store::Store;
@@ -27,12 +28,16 @@ pub struct Wish<'a> {
 
 const READS: &[&str] = &["get", "list", "watch"];
 const RBAC: &str = "rbac.authorization.k8s.io";
+const MASTERS: &str = "system:masters";
+const AUTHENTICATED: &str = "system:authenticated";
 
 /// Refuses what this identity may not do.
 pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) -> Result<(), Problem> {
-    if allows(store, who, wish) {
-        return Ok(());
-    }
+    if allows(store, who, wish) { Ok(()) } else { Err(forbidden(served, wish.name, &refusal(who, wish))) }
+}
+
+/// Why this identity may not do this, in the words of the API server.
+pub fn refusal(who: &Identity, wish: &Wish<'_>) -> String {
     let resource = match wish.subresource {
         "" => wish.plural.to_owned(),
         subresource => format!("{}/{subresource}", wish.plural),
@@ -41,11 +46,10 @@ pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) ->
         "" => "at the cluster scope".to_owned(),
         namespace => format!("in the namespace \"{namespace}\""),
     };
-    let why = format!(
+    format!(
         "User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
         who.username, wish.verb, wish.group
-    );
-    Err(forbidden(served, wish.name, &why))
+    )
 }
 
 /// Whether this identity may do this.
@@ -53,7 +57,7 @@ pub fn allows(store: &Store, who: &Identity, wish: &Wish<'_>) -> bool {
     let is_own_review = wish.verb == "create"
         && matches!(wish.plural, "selfsubjectaccessreviews" | "selfsubjectrulesreviews" | "selfsubjectreviews");
     is_own_review
-        || who.groups.iter().any(|group| group == "system:masters" || group == "system:nodes")
+        || who.groups.iter().any(|group| group == MASTERS || group == "system:nodes")
         || who.policies.iter().any(|(policy, namespaces)| of_policy(policy, namespaces, wish))
         || by_bindings(store, who, wish)
 }
@@ -105,24 +109,60 @@ const ROLES: &str = "roles.rbac.authorization.k8s.io";
 const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
 
 fn by_bindings(store: &Store, who: &Identity, wish: &Wish<'_>) -> bool {
+    granted_by(store, who, wish).is_some()
+}
+
+/// Why RBAC allows it: the binding, its role and whom of these it names.
+fn granted_by(store: &Store, who: &Identity, wish: &Wish<'_>) -> Option<String> {
+    bindings_of(store, who, wish.namespace).find_map(|(binding, subject)| {
+        rules_of(store, binding).any(|rule| permits(rule, wish)).then(|| reason(binding, subject))
+    })
+}
+
+/// The bindings for this identity that hold in a namespace, each with the subject that names it.
+fn bindings_of<'a>(
+    store: &'a Store,
+    who: &'a Identity,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a Value, &'a Value)> {
     let whole = store.list(CLUSTER_BINDINGS).values();
-    if whole.filter(|binding| names(binding, who)).any(|binding| grants(store, binding, wish)) {
-        return true;
-    }
     let here = store
         .list(BINDINGS)
         .values()
-        .filter(|binding| !wish.namespace.is_empty() && binding["metadata"]["namespace"] == wish.namespace);
-    here.filter(|binding| names(binding, who)).any(|binding| grants(store, binding, wish))
+        .filter(move |binding| !namespace.is_empty() && binding["metadata"]["namespace"] == namespace);
+    whole.chain(here).filter_map(|binding| Some((binding, names(binding, who)?)))
 }
 
-/// Whether a binding is for this identity.
-fn names(binding: &Value, who: &Identity) -> bool {
-    binding["subjects"].as_array().into_iter().flatten().any(|subject| {
+/// `RBAC: allowed by RoleBinding "edit/team" of ClusterRole "edit" to User "dev"`.
+fn reason(binding: &Value, subject: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let metadata = &binding["metadata"];
+    let (of, place) = match metadata["namespace"].as_str() {
+        Some(namespace) => ("RoleBinding", format!("/{namespace}")),
+        None => ("ClusterRoleBinding", String::new()),
+    };
+    let subject_name = match subject["kind"].as_str() {
+        Some("ServiceAccount") => format!("{}/{}", text(&subject["name"]), text(&subject["namespace"])),
+        _ => text(&subject["name"]),
+    };
+    format!(
+        "RBAC: allowed by {of} \"{}{place}\" of {} \"{}\" to {} \"{subject_name}\"",
+        text(&metadata["name"]),
+        text(&binding["roleRef"]["kind"]),
+        text(&binding["roleRef"]["name"]),
+        text(&subject["kind"]),
+    )
+}
+
+/// The subject of a binding that names this identity.
+fn names<'a>(binding: &'a Value, who: &Identity) -> Option<&'a Value> {
+    binding["subjects"].as_array().into_iter().flatten().find(|subject| {
         let name = subject["name"].as_str().unwrap_or_default();
         match subject["kind"].as_str() {
             Some("User") => name == who.username,
-            Some("Group") => name == "system:authenticated" || who.groups.iter().any(|group| group == name),
+            Some("Group") => {
+                (name == AUTHENTICATED && who.username != ANONYMOUS) || who.groups.iter().any(|group| group == name)
+            }
             Some("ServiceAccount") => {
                 let namespace = subject["namespace"].as_str().unwrap_or_default();
                 who.username == format!("system:serviceaccount:{namespace}:{name}")
@@ -132,7 +172,8 @@ fn names(binding: &Value, who: &Identity) -> bool {
     })
 }
 
-fn grants(store: &Store, binding: &Value, wish: &Wish<'_>) -> bool {
+/// The rules of the role that a binding binds.
+fn rules_of<'a>(store: &'a Store, binding: &Value) -> impl Iterator<Item = &'a Value> + use<'a> {
     let name = binding["roleRef"]["name"].as_str().unwrap_or_default();
     let role = if binding["roleRef"]["kind"] == "ClusterRole" {
         store.get(CLUSTER_ROLES, name)
@@ -140,7 +181,7 @@ fn grants(store: &Store, binding: &Value, wish: &Wish<'_>) -> bool {
         let namespace = binding["metadata"]["namespace"].as_str().unwrap_or_default();
         store.get(ROLES, &format!("{namespace}/{name}"))
     };
-    role.is_some_and(|role| role["rules"].as_array().into_iter().flatten().any(|rule| permits(rule, wish)))
+    role.and_then(|role| role["rules"].as_array()).into_iter().flatten()
 }
 
 fn permits(rule: &Value, wish: &Wish<'_>) -> bool {
@@ -159,32 +200,73 @@ fn permits(rule: &Value, wish: &Wish<'_>) -> bool {
         && named
 }
 
-/// The answer to a review of access.
+/// The answer to a review of access. One that asks for another user is about that one alone.
 pub fn review(store: &Store, who: &Identity, mut review: Value) -> Value {
     let spec = review["spec"].clone();
+    let given = |key: &str| spec[key].as_array().or_else(|| spec["group"].as_array());
+    let is_other = spec["user"].is_string() || given("groups").is_some();
     let other = Identity {
-        username: spec["user"].as_str().unwrap_or(&who.username).to_owned(),
-        groups: spec["groups"].as_array().map_or_else(
-            || if spec["user"].is_string() { Vec::new() } else { who.groups.clone() },
-            |groups| groups.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        ),
-        policies: if spec["user"].is_string() { Vec::new() } else { who.policies.clone() },
+        username: spec["user"].as_str().unwrap_or_default().to_owned(),
+        groups: given("groups").into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+        policies: Vec::new(),
     };
-    let asked = &spec["resourceAttributes"];
-    let text = |key: &str| asked[key].as_str().unwrap_or_default();
-    let wish = Wish {
-        verb: text("verb"),
-        group: text("group"),
-        plural: text("resource"),
-        subresource: text("subresource"),
-        namespace: text("namespace"),
-        name: text("name"),
+    let who = if is_other { &other } else { who };
+    let text = |asked: &Value, key: &str| asked[key].as_str().unwrap_or_default().to_owned();
+    let (allowed, reason) = if spec["nonResourceAttributes"].is_object() {
+        let asked = &spec["nonResourceAttributes"];
+        (reads_path(store, who, &text(asked, "path"), &text(asked, "verb")), None)
+    } else {
+        let asked = &spec["resourceAttributes"];
+        let fields = ["verb", "group", "resource", "subresource", "namespace", "name"].map(|key| text(asked, key));
+        let [verb, group, plural, subresource, namespace, name] = fields.each_ref().map(String::as_str);
+        let wish = Wish { verb, group, plural, subresource, namespace, name };
+        (allows(store, who, &wish), granted_by(store, who, &wish))
     };
-    let allowed = asked.is_null() || allows(store, &other, &wish);
-    review["metadata"] = json!({ "creationTimestamp": null });
+    review["metadata"] = json!({});
     review["status"] = json!({ "allowed": allowed });
-    if allowed && !asked.is_null() {
-        review["status"]["reason"] = json!("RBAC: allowed");
+    let is_master = who.groups.iter().any(|group| group == MASTERS);
+    if let Some(reason) = reason.filter(|_| allowed && !is_master) {
+        review["status"]["reason"] = json!(reason);
+    }
+    review
+}
+
+/// Whether somebody may ask for a path that means no objects.
+fn reads_path(store: &Store, who: &Identity, path: &str, verb: &str) -> bool {
+    let is_in = |pattern: &str| pattern.strip_suffix('*').map_or(pattern == path, |start| path.starts_with(start));
+    let fits = |rule: &Value| {
+        let has = |list: &str, fits: &dyn Fn(&str) -> bool| {
+            rule[list].as_array().into_iter().flatten().filter_map(Value::as_str).any(fits)
+        };
+        has("nonResourceURLs", &is_in) && has("verbs", &|one| one == "*" || one == verb)
+    };
+    who.groups.iter().any(|group| group == MASTERS)
+        || bindings_of(store, who, "").any(|(binding, _)| rules_of(store, binding).any(fits))
+}
+
+/// The answer to a review of all that one may in a namespace.
+pub fn rules(store: &Store, who: &Identity, mut review: Value) -> Value {
+    let namespace = review["spec"]["namespace"].as_str().unwrap_or_default().to_owned();
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    if who.groups.iter().any(|group| group == MASTERS) {
+        resources.push(json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] }));
+        paths.push(json!({ "verbs": ["*"], "nonResourceURLs": ["*"] }));
+    }
+    for (binding, _) in bindings_of(store, who, &namespace) {
+        for rule in rules_of(store, binding) {
+            let rows = if rule["nonResourceURLs"].is_null() { &mut resources } else { &mut paths };
+            if !rows.contains(rule) {
+                rows.push(rule.clone());
+            }
+        }
+    }
+    review["metadata"] = json!({});
+    review["spec"] = json!({});
+    review["status"] = json!({ "resourceRules": resources, "nonResourceRules": paths, "incomplete": false });
+    // What access policies allow does not stand in any rule of the cluster.
+    if !who.policies.is_empty() {
+        review["status"]["incomplete"] = json!(true);
+        review["status"]["evaluationError"] = json!("webhook authorizer does not support user rule resolution");
     }
     review
 }
@@ -238,5 +320,45 @@ mod tests {
         assert!(!allows(&store, &who, &wish("list", "pods", "other")));
         assert!(!allows(&store, &who, &wish("delete", "pods", "team")));
         assert!(!allows(&store, &who, &Wish { subresource: "log", ..wish("get", "pods", "team") }));
+    }
+
+    fn bound(subject: Value) -> Store {
+        let mut store = Store::default();
+        let rules = json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] },
+            { "nonResourceURLs": ["/healthz/*"], "verbs": ["get"] }]);
+        store.create(CLUSTER_ROLES, json!({ "metadata": { "name": "look" }, "rules": rules }));
+        let binding = json!({ "metadata": { "name": "all" }, "roleRef": { "kind": "ClusterRole", "name": "look" },
+            "subjects": [subject] });
+        store.create(CLUSTER_BINDINGS, binding);
+        store
+    }
+
+    #[test]
+    fn a_review_says_by_which_binding() {
+        let store = bound(json!({ "kind": "Group", "name": "lookers" }));
+        let master = Identity { username: "me".to_owned(), groups: vec![MASTERS.to_owned()], policies: Vec::new() };
+        let ask = |spec: Value| review(&store, &master, json!({ "spec": spec }))["status"].clone();
+        let pods = json!({ "verb": "get", "resource": "pods" });
+        assert_eq!(ask(json!({ "resourceAttributes": pods })), json!({ "allowed": true }));
+        let why = "RBAC: allowed by ClusterRoleBinding \"all\" of ClusterRole \"look\" to Group \"lookers\"";
+        let other = ask(json!({ "resourceAttributes": pods, "user": "dev", "groups": ["lookers"] }));
+        assert_eq!(other, json!({ "allowed": true, "reason": why }));
+        assert_eq!(ask(json!({ "resourceAttributes": pods, "user": "dev" })), json!({ "allowed": false }));
+        let path = |path: &str| json!({ "nonResourceAttributes": { "verb": "get", "path": path }, "user": "dev", "groups": ["lookers"] });
+        assert_eq!(ask(path("/healthz/etcd"))["allowed"], true);
+        assert_eq!(ask(path("/metrics"))["allowed"], false);
+    }
+
+    #[test]
+    fn all_that_one_may_is_listed_once() {
+        let store = bound(json!({ "kind": "User", "name": "dev" }));
+        let mut who = Identity { username: "dev".to_owned(), groups: Vec::new(), policies: Vec::new() };
+        let ask = |who: &Identity| rules(&store, who, json!({ "spec": { "namespace": "default" } }))["status"].clone();
+        let status = ask(&who);
+        assert_eq!(status["resourceRules"], json!([{ "apiGroups": [""], "resources": ["pods"], "verbs": ["get"] }]));
+        assert_eq!(status["nonResourceRules"][0]["nonResourceURLs"], json!(["/healthz/*"]));
+        assert_eq!(status["incomplete"], false);
+        who.policies.push(("AmazonEKSViewPolicy".to_owned(), Vec::new()));
+        assert_eq!(ask(&who)["incomplete"], true);
     }
 }

@@ -29,13 +29,21 @@ pub fn bootstrap(world: &mut World, cluster: &str) {
         });
         create(world, cluster, "clusterroles.rbac.authorization.k8s.io", role);
     }
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": { "name": "cluster-admin", "labels": { "kubernetes.io/bootstrapping": "rbac-defaults" } },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin" },
-        "subjects": [{ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:masters" }],
-    });
-    create(world, cluster, "clusterrolebindings.rbac.authorization.k8s.io", binding);
+    for (name, groups) in [
+        ("cluster-admin", &["system:masters"][..]),
+        ("system:basic-user", &["system:authenticated"]),
+        ("system:discovery", &["system:authenticated"]),
+        ("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+    ] {
+        let subject = |group: &&str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group });
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": { "name": name, "labels": { "kubernetes.io/bootstrapping": "rbac-defaults" } },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+            "subjects": groups.iter().map(subject).collect::<Vec<_>>(),
+        });
+        create(world, cluster, "clusterrolebindings.rbac.authorization.k8s.io", binding);
+    }
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": { "name": "kubernetes", "namespace": "default", "labels": { "component": "apiserver", "provider": "kubernetes" } },
@@ -62,7 +70,7 @@ pub fn furnish(world: &mut World, cluster: &str, namespace: &str) {
     create(world, cluster, "configmaps", authority);
 }
 
-fn roles() -> [(&'static str, Value); 4] {
+fn roles() -> [(&'static str, Value); 7] {
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
     let core = [
         "configmaps",
@@ -94,5 +102,20 @@ fn roles() -> [(&'static str, Value); 4] {
     let mut admin = edit.clone();
     admin.push(rule(&["rbac.authorization.k8s.io"], &["rolebindings", "roles"], &[&read[..], &change[..]].concat()));
     let all = json!([rule(&["*"], &["*"], &["*"]), { "nonResourceURLs": ["*"], "verbs": ["*"] }]);
-    [("cluster-admin", all), ("admin", json!(admin)), ("edit", json!(edit)), ("view", json!(view))]
+    let own = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"];
+    let basic = json!([
+        rule(&["authorization.k8s.io"], &own, &["create"]),
+        rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
+    ]);
+    let about = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
+    let found = [&about[..], &["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"]].concat();
+    [
+        ("cluster-admin", all),
+        ("admin", json!(admin)),
+        ("edit", json!(edit)),
+        ("view", json!(view)),
+        ("system:basic-user", basic),
+        ("system:discovery", json!([{ "nonResourceURLs": found, "verbs": ["get"] }])),
+        ("system:public-info-viewer", json!([{ "nonResourceURLs": about, "verbs": ["get"] }])),
+    ]
 }

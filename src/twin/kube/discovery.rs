@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::{self, Served};
+use super::openapi;
 use super::request::Ask;
 use super::store::Store;
 use crate::twin::world::World;
@@ -10,11 +11,11 @@ use crate::twin::world::World;
 /// The answer to a path that means no objects; `None` where there is none.
 pub fn answer(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Option<Value> {
     let path: Vec<&str> = ask.path.iter().map(String::as_str).collect();
-    let aggregated = ask.wants("APIGroupDiscoveryList");
+    let aggregated = aggregated_version(ask);
     match path.as_slice() {
         ["version"] => Some(version(world, cluster)),
-        ["api"] if aggregated => Some(aggregate(store, true)),
-        ["apis"] if aggregated => Some(aggregate(store, false)),
+        ["api"] if aggregated.is_some() => aggregated.map(|version| aggregate(store, version, true)),
+        ["apis"] if aggregated.is_some() => aggregated.map(|version| aggregate(store, version, false)),
         ["api"] => Some(json!({
             "kind": "APIVersions", "versions": ["v1"],
             "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": "172.20.0.1:443" }],
@@ -26,13 +27,29 @@ pub fn answer(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Opt
         ["api", version] => resources(store, "", version),
         ["apis", group] => self::group(store, group),
         ["apis", group, version] => resources(store, group, version),
-        ["openapi", "v3"] => Some(json!({ "paths": {} })),
-        ["openapi", "v2"] => Some(json!({
-            "swagger": "2.0", "info": { "title": "Kubernetes", "version": version(world, cluster)["gitVersion"] },
-            "paths": {}, "definitions": {},
-        })),
+        ["openapi", "v3"] => Some(openapi::index(store)),
+        ["openapi", "v3", "api", version] => openapi::version(store, version),
+        ["openapi", "v3", "apis", group, version] => openapi::version(store, &format!("{group}/{version}")),
+        ["openapi", "v2"] => Some(openapi::v2(store, &version(world, cluster)["gitVersion"])),
         [] => Some(json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] })),
         _ => None,
+    }
+}
+
+/// The version in which all kinds are asked for at once.
+fn aggregated_version(ask: &Ask<'_>) -> Option<&'static str> {
+    let known = ["v2", "v2beta1"].into_iter().find(|version| ask.wants_version(version));
+    known.filter(|_| {
+        ask.wants("APIGroupDiscoveryList") && matches!(ask.path.as_slice(), [one] if one == "api" || one == "apis")
+    })
+}
+
+/// The content type of an answer, by which clients see in which form they got it.
+pub fn media(ask: &Ask<'_>) -> &'static str {
+    match aggregated_version(ask) {
+        Some("v2") => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        Some(_) => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+        None => "application/json",
     }
 }
 
@@ -126,7 +143,7 @@ fn rows(served: &Served) -> Vec<Value> {
 }
 
 /// Group, version, kind and verbs of a subresource.
-fn part<'a>(served: &'a Served, subresource: &str) -> (&'a str, &'a str, &'a str, &'static [&'static str]) {
+pub fn part<'a>(served: &'a Served, subresource: &str) -> (&'a str, &'a str, &'a str, &'static [&'static str]) {
     match subresource {
         "scale" => ("autoscaling", "v1", "Scale", &["get", "patch", "update"]),
         "eviction" => ("policy", "v1", "Eviction", &["create"]),
@@ -139,7 +156,7 @@ fn part<'a>(served: &'a Served, subresource: &str) -> (&'a str, &'a str, &'a str
 }
 
 /// `APIGroupDiscoveryList` of the core group or of all others.
-fn aggregate(store: &Store, core: bool) -> Value {
+fn aggregate(store: &Store, form: &str, core: bool) -> Value {
     let all = kinds::all_of(store);
     let groups = if core { vec![(String::new(), vec!["v1".to_owned()])] } else { groups(store) };
     let items: Vec<Value> = groups
@@ -161,7 +178,8 @@ fn aggregate(store: &Store, core: bool) -> Value {
             json!({ "metadata": metadata, "versions": versions })
         })
         .collect();
-    json!({ "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items })
+    let api_version = format!("apidiscovery.k8s.io/{form}");
+    json!({ "kind": "APIGroupDiscoveryList", "apiVersion": api_version, "metadata": {}, "items": items })
 }
 
 fn aggregated(served: &Served) -> Value {
@@ -199,7 +217,10 @@ mod tests {
         let mut wire = Wire::new();
         let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         let (_, list) = wire.ask("GET /apis", &[("accept", accept)], None);
-        assert_eq!(list["kind"], "APIGroupDiscoveryList");
+        assert_eq!(
+            (&list["kind"], &list["apiVersion"]),
+            (&json!("APIGroupDiscoveryList"), &json!("apidiscovery.k8s.io/v2"))
+        );
         let apps = list["items"].as_array().unwrap().iter().find(|one| one["metadata"]["name"] == "apps").unwrap();
         let names = apps["versions"][0]["resources"].as_array().unwrap().iter().map(|one| &one["resource"]);
         assert!(names.clone().any(|name| name == "deployments"));

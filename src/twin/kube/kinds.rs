@@ -126,6 +126,7 @@ const RBAC: (&str, &str) = ("rbac.authorization.k8s.io", "v1");
 const NETWORKING: (&str, &str) = ("networking.k8s.io", "v1");
 const STORAGE: (&str, &str) = ("storage.k8s.io", "v1");
 const ADMISSION: (&str, &str) = ("admissionregistration.k8s.io", "v1");
+const DEVICES: (&str, &str) = ("resource.k8s.io", "v1");
 const FLOW: (&str, &str) = ("flowcontrol.apiserver.k8s.io", "v1");
 const AUTHORIZATION: (&str, &str) = ("authorization.k8s.io", "v1");
 const AUTHENTICATION: (&str, &str) = ("authentication.k8s.io", "v1");
@@ -187,6 +188,7 @@ const ROWS: &[Row] = &[
     row(STORAGE, "CSIStorageCapacity", "csistoragecapacities", &[], N, PLAIN),
     row(STORAGE, "StorageClass", "storageclasses", &["sc"], C, PLAIN),
     row(STORAGE, "VolumeAttachment", "volumeattachments", &[], C, STATUS),
+    row(STORAGE, "VolumeAttributesClass", "volumeattributesclasses", &["vac"], C, PLAIN),
     row(ADMISSION, "MutatingWebhookConfiguration", "mutatingwebhookconfigurations", &[], C, PLAIN),
     row(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies", &[], C, STATUS),
     row(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings", &[], C, PLAIN),
@@ -196,6 +198,10 @@ const ROWS: &[Row] = &[
     row(("coordination.k8s.io", "v1"), "Lease", "leases", &[], N, PLAIN),
     row(("node.k8s.io", "v1"), "RuntimeClass", "runtimeclasses", &[], C, PLAIN),
     row(("discovery.k8s.io", "v1"), "EndpointSlice", "endpointslices", &[], N, PLAIN),
+    row(DEVICES, "DeviceClass", "deviceclasses", &[], C, PLAIN),
+    row(DEVICES, "ResourceClaim", "resourceclaims", &[], N, STATUS),
+    row(DEVICES, "ResourceClaimTemplate", "resourceclaimtemplates", &[], N, PLAIN),
+    row(DEVICES, "ResourceSlice", "resourceslices", &[], C, PLAIN),
     row(FLOW, "FlowSchema", "flowschemas", &[], C, STATUS),
     row(FLOW, "PriorityLevelConfiguration", "prioritylevelconfigurations", &[], C, STATUS),
 ];

@@ -3,9 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::kinds::{self, DEFINITIONS, Served};
-use super::selector::Labels;
-use super::store::{Store, key};
+use super::kinds::{DEFINITIONS, Served};
 use super::{Problem, status};
 use crate::twin::world::{World, moment};
 
@@ -58,6 +56,11 @@ impl Options {
         }
         self
     }
+
+    /// Without the version that the object must have.
+    pub fn forget_version(&mut self) {
+        self.version = None;
+    }
 }
 
 /// What became of an object.
@@ -107,6 +110,15 @@ pub fn delete(
         without_instances(world, cluster, key);
     }
     Ok(Gone::Now(object))
+}
+
+/// Refuses the deletion of what is not there, or not as it has to be.
+pub fn check(world: &World, cluster: &str, served: &Served, key: &str, options: &Options) -> Result<(), Problem> {
+    let name = key.rsplit_once('/').filter(|_| served.namespaced).map_or(key, |(_, name)| name);
+    match world.store(cluster).and_then(|store| store.get(&served.table, key)) {
+        Some(object) => preconditions(served, name, object, options),
+        None => Err(status::not_found(served, name)),
+    }
 }
 
 fn preconditions(served: &Served, name: &str, object: &Value, options: &Options) -> Result<(), Problem> {
@@ -203,134 +215,6 @@ pub fn told(served: &Served, gone: Gone) -> Value {
     }
 }
 
-const BUDGETS: &str = "poddisruptionbudgets.policy";
-
-/// Evicts a pod, where its budget lets it go.
-pub fn evict(
-    world: &mut World,
-    cluster: &str,
-    namespace: &str,
-    name: &str,
-    eviction: &Value,
-    dry_run: bool,
-) -> Result<Value, Problem> {
-    let store = world.store(cluster).ok_or_else(|| status::internal("the API server has stopped"))?;
-    let Some(pods) = kinds::of_table(store, "pods") else { return Err(status::no_such_path()) };
-    let key = key(Some(namespace), name);
-    let Some(pod) = store.get("pods", &key) else { return Err(status::not_found(&pods, name)) };
-    if eviction["metadata"]["name"].as_str().is_some_and(|given| given != name) {
-        return Err(status::bad_request("name in URL does not match name in Eviction object"));
-    }
-    let mut options = Options::read(&eviction["deleteOptions"])?;
-    options.dry_run |= dry_run;
-    let is_exempt = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
-        || !pod["metadata"]["deletionTimestamp"].is_null();
-    if !is_exempt && !world.is_off("disruption budgets") {
-        budget_allows(store, namespace, pod)?;
-    }
-    delete(world, cluster, &pods, &key, &options)?;
-    Ok(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }))
-}
-
-fn budget_allows(store: &Store, namespace: &str, pod: &Value) -> Result<(), Problem> {
-    let here = super::list::within(store.list(BUDGETS), Some(namespace), None).map(|(_, budget)| budget);
-    let ours: Vec<&Value> = here
-        .filter(|budget| Labels::of_object(&budget["spec"]["selector"]).match_labels(&pod["metadata"]["labels"]))
-        .collect();
-    let budget = match *ours {
-        [] => return Ok(()),
-        [one] => one,
-        _ => {
-            return Err(status::internal(
-                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-            ));
-        }
-    };
-    let count = Count::of(store, namespace, budget);
-    // A pod that is not ready may go while the others are enough.
-    let policy = budget["spec"]["unhealthyPodEvictionPolicy"].as_str().unwrap_or("IfHealthyBudget");
-    if !is_ready(pod) && (policy == "AlwaysAllow" || (count.healthy >= count.needed && count.needed > 0)) {
-        return Ok(());
-    }
-    if count.healthy > count.needed {
-        return Ok(());
-    }
-    let name = budget["metadata"]["name"].as_str().unwrap_or_default();
-    Err(status::disruption(name, count.needed, count.healthy))
-}
-
-/// The pods of a budget.
-struct Count {
-    healthy: i64,
-    needed: i64,
-}
-
-impl Count {
-    fn of(store: &Store, namespace: &str, budget: &Value) -> Count {
-        let labels = Labels::of_object(&budget["spec"]["selector"]);
-        let here = super::list::within(store.list("pods"), Some(namespace), None).map(|(_, pod)| pod);
-        let pods: Vec<&Value> = here
-            .filter(|pod| labels.match_labels(&pod["metadata"]["labels"]))
-            .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
-            .collect();
-        let healthy = pods.iter().filter(|pod| is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null()).count();
-        let expected = i64::try_from(wanted(store, namespace, &pods)).unwrap_or(i64::MAX);
-        let spec = &budget["spec"];
-        let needed = match (share(&spec["minAvailable"], expected), share(&spec["maxUnavailable"], expected)) {
-            (Some(least), _) => least,
-            (None, Some(most)) => (expected - most).max(0),
-            (None, None) => 0,
-        };
-        Count { healthy: i64::try_from(healthy).unwrap_or(i64::MAX), needed }
-    }
-}
-
-/// How many pods their owners want; each that has no owner is wanted itself.
-fn wanted(store: &Store, namespace: &str, pods: &[&Value]) -> u64 {
-    let mut owners: Vec<&str> = Vec::new();
-    let mut wanted = 0;
-    for pod in pods {
-        let owner = pod["metadata"]["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|owner| owner["controller"] == true);
-        let Some(owner) = owner else {
-            wanted += 1;
-            continue;
-        };
-        let uid = owner["uid"].as_str().unwrap_or_default();
-        if owners.contains(&uid) {
-            continue;
-        }
-        owners.push(uid);
-        let tables = ["replicasets.apps", "statefulsets.apps", "replicationcontrollers"];
-        let key = key(Some(namespace), owner["name"].as_str().unwrap_or_default());
-        let found =
-            tables.iter().filter_map(|table| store.get(table, &key)).find(|found| found["metadata"]["uid"] == uid);
-        let of_owner = |pod: &&&Value| {
-            pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|one| one["uid"] == uid)
-        };
-        let there = pods.iter().filter(of_owner).count() as u64;
-        wanted += found.and_then(|found| found["spec"]["replicas"].as_u64()).unwrap_or(there);
-    }
-    wanted
-}
-
-/// A number, or a percentage of all, rounded up.
-fn share(value: &Value, of: i64) -> Option<i64> {
-    if let Some(number) = value.as_i64() {
-        return Some(number);
-    }
-    let percent: i64 = value.as_str()?.strip_suffix('%')?.parse().ok()?;
-    Some((of * percent + 99) / 100)
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::wire::{MAPS, Wire, config_map, pod};
@@ -422,24 +306,6 @@ mod tests {
         assert_eq!((code, &problem["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
         let (code, problem) = wire.delete("/api/v1/namespaces/kube-system");
         assert!(code == 403 && problem["message"].as_str().unwrap().ends_with("this namespace may not be deleted"));
-    }
-
-    #[test]
-    fn a_budget_keeps_a_pod() {
-        let mut wire = Wire::new();
-        running(&mut wire, "a");
-        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "web" },
-            "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
-        assert_eq!(wire.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).0, 201);
-        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a", "namespace": "default" } });
-        let (code, problem) = wire.post(&format!("{PODS}/a/eviction"), eviction.clone());
-        assert_eq!(code, 429);
-        assert_eq!(problem["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
-        let cause = "The disruption budget web needs 1 healthy pods and has 1 currently";
-        assert_eq!(problem["details"]["causes"][0]["message"], cause);
-        running(&mut wire, "b");
-        assert_eq!(wire.post(&format!("{PODS}/a/eviction"), eviction).0, 201);
-        assert!(wire.get(&format!("{PODS}/a")).1["metadata"]["deletionTimestamp"].is_string());
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! A request as the API server reads it: what its path means, its parameters, its body.
 
-use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::Problem;
 use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
+use super::{Problem, protobuf};
 
 /// One request.
 #[derive(Debug)]
@@ -20,7 +20,25 @@ pub struct Ask<'a> {
     accept: &'a str,
     content_type: &'a str,
     agent: &'a str,
+    headers: &'a HeaderMap,
     body: &'a [u8],
+}
+
+/// Reads the old form of a watch, `/api/v1/watch/…`, as the present one.
+fn watch_by_path(path: &mut Vec<String>, query: &mut Vec<(String, String)>) {
+    let at = if path.first().is_some_and(|first| first == "api") { 2 } else { 3 };
+    if path.get(at).is_none_or(|part| part != "watch") {
+        return;
+    }
+    path.remove(at);
+    query.insert(0, ("watch".to_owned(), "true".to_owned()));
+    // Of a namespaced kind, `namespaces/NAME` stands before it.
+    let in_namespace = path.get(at).is_some_and(|part| part == "namespaces") && path.len() > at + 2;
+    let plural = if in_namespace { at + 2 } else { at };
+    if path.len() == plural + 2 {
+        let name = path.pop().unwrap_or_default();
+        query.push(("fieldSelector".to_owned(), format!("metadata.name={name}")));
+    }
 }
 
 /// What a path of objects means.
@@ -50,15 +68,24 @@ impl<'a> Ask<'a> {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key), decode(&value.replace('+', " ")))
         };
+        let mut path: Vec<String> = parts.uri.path().split('/').filter(|part| !part.is_empty()).map(decode).collect();
+        let mut query: Vec<(String, String)> = pairs.map(pair).collect();
+        watch_by_path(&mut path, &mut query);
         Ask {
             method: &parts.method,
-            path: parts.uri.path().split('/').filter(|part| !part.is_empty()).map(decode).collect(),
-            query: pairs.map(pair).collect(),
+            path,
+            query,
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             agent: header(USER_AGENT),
+            headers: &parts.headers,
             body,
         }
+    }
+
+    /// The values of a header.
+    pub fn header(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// A parameter, empty where it is not given.
@@ -68,7 +95,13 @@ impl<'a> Ask<'a> {
 
     /// Whether a parameter says yes.
     pub fn says(&self, key: &str) -> bool {
-        matches!(self.param(key), "true" | "1")
+        let found = self.query.iter().find(|(name, _)| name == key);
+        found.is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    /// Whether a parameter is given and not empty.
+    pub fn has(&self, key: &str) -> bool {
+        !self.param(key).is_empty()
     }
 
     /// Where the objects are that the path means; `None` where it means none.
@@ -99,14 +132,29 @@ impl<'a> Ask<'a> {
 
     /// Whether the answer is to be of this type: `PartialObjectMetadataList`.
     pub fn wants(&self, form: &str) -> bool {
-        self.accept.split([',', ';']).any(|part| part.trim().strip_prefix("as=").is_some_and(|one| one == form))
+        self.accept_param("as") == Some(form)
+    }
+
+    /// Whether that type is wanted in this version: `v1`.
+    pub fn wants_version(&self, version: &str) -> bool {
+        self.accept_param("v") == Some(version)
+    }
+
+    /// A parameter of the first type that can be had.
+    fn accept_param(&self, key: &str) -> Option<&str> {
+        let mut types = self.accept.split(',').map(|one| one.split(';'));
+        let first = types.find(|one| one.clone().next().is_some_and(|media| is_json(media.trim())))?;
+        first
+            .skip(1)
+            .filter_map(|part| part.trim().split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// Refuses a request for an answer of another type than JSON.
     pub fn acceptable(&self) -> Result<(), Problem> {
         let types = self.accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
-        let fits = |one: &str| matches!(one, "" | "*/*" | "application/*" | "application/json");
-        if types.into_iter().any(fits) { Ok(()) } else { Err(not_acceptable()) }
+        if types.into_iter().any(is_json) { Ok(()) } else { Err(not_acceptable()) }
     }
 
     /// The type of the body, without its parameters.
@@ -139,12 +187,17 @@ impl<'a> Ask<'a> {
 
     /// The body as an object, JSON or YAML.
     pub fn object(&self) -> Result<Value, Problem> {
-        const KNOWN: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-        match self.media() {
-            "" | "application/json" => self.json(),
-            "application/yaml" => self.yaml(),
-            _ => Err(unsupported_type(KNOWN)),
+        const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
+        let object = match self.media() {
+            "" | "application/json" => self.json()?,
+            "application/yaml" => self.yaml()?,
+            protobuf::MEDIA => protobuf::read(self.body).map_err(bad_request)?,
+            _ => return Err(unsupported_type(KNOWN)),
+        };
+        if object.is_object() || object.is_null() {
+            return Ok(object);
         }
+        Err(bad_request("the object provided is unrecognized (must be of type object): couldn't get version/kind"))
     }
 
     /// Whether there is a body.
@@ -166,6 +219,11 @@ impl<'a> Ask<'a> {
         }
         serde_yaml::from_slice(self.body).map_err(|error| bad_request(format!("error decoding YAML: {error}")))
     }
+}
+
+/// Whether JSON is of this type.
+fn is_json(media: &str) -> bool {
+    matches!(media, "" | "*/*" | "application/*" | "application/json")
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::kinds::Served;
 
+/// The detail with which a list that broke off can go on; it stands in the metadata of the Status.
+pub const RESUME: &str = "_continue";
+
 /// One field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -158,6 +161,16 @@ pub fn not_acceptable() -> Problem {
     problem(406, "NotAcceptable", message, Value::Null)
 }
 
+/// 410 for what is forgotten.
+pub fn expired(message: impl Into<String>) -> Problem {
+    problem(410, "Expired", message, Value::Null)
+}
+
+/// 413.
+pub fn too_large(message: &str) -> Problem {
+    problem(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"), Value::Null)
+}
+
 /// 415.
 pub fn unsupported_type(known: &[&str]) -> Problem {
     let message = format!(
@@ -167,10 +180,12 @@ pub fn unsupported_type(known: &[&str]) -> Problem {
     problem(415, "UnsupportedMediaType", message, Value::Null)
 }
 
-/// 429 of a disruption budget.
-pub fn disruption(budget: &str, needs: i64, has: i64) -> Problem {
-    let cause = format!("The disruption budget {budget} needs {needs} healthy pods and has {has} currently");
-    let details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
+/// 429 of a disruption budget; `retry_after_seconds` 0: nobody knows.
+pub fn disruption(cause: &str, retry_after_seconds: i64) -> Problem {
+    let mut details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
+    if retry_after_seconds > 0 {
+        details["retryAfterSeconds"] = json!(retry_after_seconds);
+    }
     let message = "Cannot evict pod as it would violate the pod's disruption budget.";
     problem(429, "TooManyRequests", message, details)
 }
@@ -190,9 +205,14 @@ impl Problem {
     pub fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
-        if !self.details.is_null() {
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
+        if let Some(resume) = self.details[RESUME].as_str() {
+            status["metadata"]["continue"] = json!(resume);
+        } else if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
         status

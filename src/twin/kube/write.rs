@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::kinds::{DEFINITIONS, Served};
 use super::request::Ask;
-use super::store::{Store, key};
+use super::store::{Store, differs_in_desire, key};
 use super::typed::{Misfits, misfits, prune};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
+use crate::twin::physics::job;
 use crate::twin::world::World;
 
 /// What becomes of unknown fields.
@@ -224,6 +225,11 @@ impl Write<'_> {
             return Ok(old);
         }
         if self.dry_run {
+            if let Some(generation) = old["metadata"]["generation"].as_i64()
+                && differs_in_desire(&old, &new)
+            {
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
             return Ok(new);
         }
         let is_definition = self.served.table == DEFINITIONS;
@@ -252,6 +258,12 @@ impl Write<'_> {
                     set(&mut whole["metadata"], field, new["metadata"][field].take());
                 }
             }
+            set(&mut whole["metadata"], "managedFields", new["metadata"]["managedFields"].take());
+            return whole;
+        }
+        if self.subresource == "ephemeralcontainers" {
+            let mut whole = old.clone();
+            set(&mut whole["spec"], "ephemeralContainers", new["spec"]["ephemeralContainers"].take());
             set(&mut whole["metadata"], "managedFields", new["metadata"]["managedFields"].take());
             return whole;
         }
@@ -426,7 +438,7 @@ impl Write<'_> {
 
     fn validate(&self, world: &World, old: Option<&Value>, object: &Value, name: &str) -> Result<(), Problem> {
         let mut wrong = match self.subresource {
-            "status" | "approval" | "finalize" => Vec::new(),
+            "status" | "approval" | "ephemeralcontainers" | "finalize" => Vec::new(),
             _ => validate::check(self.served, old, object),
         };
         if self.served.custom
@@ -490,6 +502,9 @@ pub fn store_new(world: &mut World, cluster: &str, served: &Served, mut object: 
     let now = world.now_text();
     object["metadata"]["uid"] = json!(world.uuid("object"));
     object["metadata"]["creationTimestamp"] = json!(now);
+    if served.table == "jobs.batch" {
+        job::select(&mut object);
+    }
     let stored = world.store_mut(cluster)?.create(&served.table, object).clone();
     if served.table == "namespaces"
         && let Some(name) = stored["metadata"]["name"].as_str()

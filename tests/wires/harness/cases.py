@@ -32,6 +32,7 @@ EKSKIT_CASES = [
     "interrupts",
     "refusals",
     "aws_auth_kill",
+    "kubectl_side_by_side",
 ]
 
 
