@@ -340,12 +340,10 @@ fn note(frame: Option<&mut Frame>, token: &Token, next: Option<&Token>, text: &s
         _ => None,
     };
     match frame {
-        Some(Frame::Map { entries, current: current @ None }) => {
-            if next.is_some_and(|next| next.text(text) == ":") {
-                let key = token.said(text).unwrap_or_else(|| token.text(text)).to_owned();
-                entries.push((key.clone(), None));
-                *current = Some(key);
-            }
+        Some(Frame::Map { entries, current: current @ None }) if next.is_some_and(|next| next.text(text) == ":") => {
+            let key = token.said(text).unwrap_or_else(|| token.text(text)).to_owned();
+            entries.push((key.clone(), None));
+            *current = Some(key);
         }
         Some(Frame::Map { entries, current: Some(_) }) => {
             if let Some((_, value)) = entries.last_mut() {

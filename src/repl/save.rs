@@ -99,10 +99,10 @@ fn functions(entries: &[Entry]) -> Vec<String> {
     let mut order: Vec<&(String, usize)> = Vec::new();
     let mut texts: BTreeMap<&(String, usize), &String> = BTreeMap::new();
     for entry in entries {
-        if let Entry::Function { signature, text } = entry {
-            if texts.insert(signature, text).is_none() {
-                order.push(signature);
-            }
+        if let Entry::Function { signature, text } = entry
+            && texts.insert(signature, text).is_none()
+        {
+            order.push(signature);
         }
     }
     order.iter().filter_map(|signature| texts.get(signature)).map(|text| (*text).clone()).collect()
