@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use aws_dynamic::{Effect, Operation};
+use aws_dynamic::{Effect, Enums, Operation};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::{Value, json};
 
@@ -143,7 +143,7 @@ pub async fn send(
         // A read leaves nothing behind that one could be in doubt about.
         let doubtful = failure.facts().maybe_applied && operation.effect == Effect::Mutate;
         if in_doubt && failure.kind() == Kind::NotFound && repeatable == Some(Repeatable::Ends) {
-            return Ok(aws_dynamic::complete(operation, json!({})).unwrap_or_default());
+            return Ok(aws_dynamic::complete(operation, json!({}), Enums::Lenient).unwrap_or_default());
         }
         in_doubt |= doubtful;
         if doubtful && !resend {

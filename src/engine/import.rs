@@ -148,7 +148,6 @@ impl Imports {
         }
         Box::new(EvalAltResult::ErrorInModule(source.to_owned(), failure, Position::NONE))
     }
-
 }
 
 impl Finder {

@@ -144,7 +144,8 @@ impl Interpreter {
         }
         lines.text = whole;
         let statements = ast.statements().iter().filter(|stmt| !matches!(stmt, Stmt::Noop(_)));
-        let statements = statements.map(|stmt| Statement { stmt: stmt.clone(), shape: self.shape(&ast, stmt) }).collect();
+        let statements =
+            statements.map(|stmt| Statement { stmt: stmt.clone(), shape: self.shape(&ast, stmt) }).collect();
         Ok(Line { statements, functions: ast.clone_functions_only() })
     }
 
@@ -170,7 +171,8 @@ impl Interpreter {
         ast.set_source(SOURCE);
         let variables = lines.scope.len();
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut lines.scope, &ast);
-        let result = result.map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure));
+        let result =
+            result.map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure));
         if result.is_err() {
             lines.scope.rewind(variables);
             return result;

@@ -154,10 +154,3 @@ pub fn root_variable(expr: &Expr) -> Option<(&str, Position)> {
         _ => None,
     }
 }
-
-/// A script that has this function and nothing else.
-pub fn one_function(ast: &AST, name: &str, parameters: usize) -> AST {
-    let mut alone = ast.clone_functions_only();
-    alone.retain_functions(|_, _, other, count| other == name && count == parameters);
-    alone
-}

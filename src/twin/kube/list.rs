@@ -13,7 +13,7 @@ use super::kinds::Served;
 use super::request::Ask;
 use super::revision::{self, Moment};
 use super::selector::{Fields, Labels};
-use super::status::{bad_request, forbidden_field, internal, invalid_as, too_new, unforeseen, unsupported};
+use super::status::{bad_request, internal};
 use super::store::{Objects, Store};
 use super::table::Sheet;
 
@@ -89,17 +89,6 @@ pub fn one(ask: &Ask<'_>, served: &Served, sheet: Option<&Sheet>, object: &Value
     let form = if ask.wants("PartialObjectMetadata") { Form::Metadata } else { Form::Whole(&api_version) };
     write(object, form, &mut body)?;
     Ok(body)
-}
-
-/// Refuses to read one object of a version that is none.
-pub fn one_version(ask: &Ask<'_>) -> Result<(), Problem> {
-    let given = ask.param("resourceVersion");
-    if given.is_empty() || given.parse::<u64>().is_ok() {
-        return Ok(());
-    }
-    Err(unforeseen(format!(
-        "resourceVersion: Invalid value: {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax"
-    )))
 }
 
 /// Which objects a list or a collection means.

@@ -75,7 +75,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
         Some((place, served))
     });
     let Some((place, served)) = found else { return beside(world, cluster, store, &who, ask) };
-    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
+    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
     let verb = verb_of(ask, &place, &served)?;
     let sheet = table::sheet(store, world.now, &served, ask)?;
     let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
@@ -87,6 +87,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
     identify::may_get_path(who, &ask.path)?;
+    authorize::check_path(who, ask)?;
     if ask.method != Method::GET {
         return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
@@ -113,20 +114,6 @@ fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
     } else {
         Reply::text(404, "404 page not found\n")
     }
-}
-
-/// Who a caller acts as, where it says so and may.
-fn impersonated(store: &Store, who: Identity, ask: &Ask<'_>) -> Result<Identity, Problem> {
-    let Some(user) = ask.impersonated() else { return Ok(who) };
-    let Some(users) = kinds::find(store, "", "v1", "serviceaccounts") else { return Ok(who) };
-    let wish = Wish { verb: "impersonate", group: "", plural: "users", subresource: "", namespace: "", name: user };
-    if !authorize::allows(store, &who, &wish) {
-        let served = Served { plural: "users".to_owned(), ..users.into_owned() };
-        return authorize::check(store, &who, &served, &wish).map(|()| who);
-    }
-    let mut groups: Vec<String> = ask.impersonated_groups().map(str::to_owned).collect();
-    groups.push("system:authenticated".to_owned());
-    Ok(Identity { username: user.to_owned(), groups, policies: Vec::new() })
 }
 
 /// The place, where a kind can have objects there.
