@@ -10,7 +10,7 @@ use reedline::{
 };
 use sha2::{Digest, Sha256};
 
-use super::tokens::{Kind, tokens};
+use super::tokens::{Kind, Token, tokens};
 use crate::error::Result;
 use crate::project::Project;
 
@@ -128,27 +128,44 @@ impl History for Discreet {
 const SECRET_WORDS: [&str; 8] =
     ["password", "secret", "token", "secret_access_key", "session_token", "stringData", "private_key", "api_key"];
 
-/// The names of all input fields that AWS's models mark as sensitive.
+/// The names of input fields that AWS's models mark as sensitive wherever they have them.
 fn sensitive_fields() -> &'static BTreeSet<&'static str> {
     static FIELDS: OnceLock<BTreeSet<&'static str>> = OnceLock::new();
     FIELDS.get_or_init(|| {
         let operations = aws_dynamic::services().iter().flat_map(|service| service.operations);
-        let mut found: BTreeSet<&'static str> = BTreeSet::from(SECRET_WORDS);
-        let mut seen = BTreeSet::new();
-        let mut open: Vec<&'static aws_dynamic::Struct> = operations.map(|operation| operation.input).collect();
-        while let Some(shape) = open.pop() {
-            if !seen.insert(std::ptr::from_ref(shape) as usize) {
-                continue;
-            }
-            for field in shape.fields {
-                if field.sensitive {
-                    found.insert(field.name);
-                }
-                open.extend(struct_of(&field.ty));
-            }
-        }
-        found
+        let (mut sensitive, plain) = fields_of(operations.map(|operation| operation.input).collect());
+        sensitive.retain(|name| !plain.contains(name));
+        sensitive.extend(SECRET_WORDS);
+        sensitive
     })
+}
+
+/// The names of fields at any depth: the sensitive ones, and the others.
+fn fields_of(mut open: Vec<&'static aws_dynamic::Struct>) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
+    let (mut sensitive, mut plain, mut seen) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    while let Some(shape) = open.pop() {
+        if !seen.insert(std::ptr::from_ref(shape) as usize) {
+            continue;
+        }
+        for field in shape.fields {
+            if field.sensitive {
+                sensitive.insert(field.name)
+            } else {
+                plain.insert(field.name)
+            };
+            open.extend(struct_of(&field.ty));
+        }
+    }
+    (sensitive, plain)
+}
+
+/// The sensitive fields of the operations that a line calls: `value` is one of `ssm::put_parameter`, and of no tag.
+fn sensitive_here(line: &str, all: &[Token]) -> BTreeSet<&'static str> {
+    let called = all.windows(3).filter_map(|three| {
+        let [service, colons, operation] = three else { return None };
+        (colons.text(line) == "::").then(|| aws_dynamic::operation(service.text(line), operation.text(line)))?
+    });
+    fields_of(called.map(|operation| operation.input).collect()).0
 }
 
 fn struct_of(ty: &aws_dynamic::Type) -> Option<&'static aws_dynamic::Struct> {
@@ -162,14 +179,15 @@ fn struct_of(ty: &aws_dynamic::Type) -> Option<&'static aws_dynamic::Struct> {
 /// Whether a line writes a secret out: a sensitive field with a text, an object of kind `Secret`, or an access key.
 pub fn has_secret(line: &str) -> bool {
     let all = tokens(line);
-    let sensitive = sensitive_fields();
+    let (sensitive, here) = (sensitive_fields(), sensitive_here(line, &all));
     let is_text = |index: usize| all.get(index).is_some_and(|token| matches!(token.kind, Kind::Text { .. }));
     all.iter().enumerate().any(|(index, token)| {
         let name = token.said(line).unwrap_or_else(|| token.text(line));
         let follows = |what: &str| all.get(index + 1).is_some_and(|next| next.text(line) == what);
         let is_key = matches!(token.kind, Kind::Word | Kind::Text { .. }) && (follows(":") || follows("="));
         let value = all.get(index + 2).and_then(|token| token.said(line));
-        let names_secret = sensitive.contains(name) && (is_text(index + 2) || name == "stringData");
+        let names_secret =
+            (sensitive.contains(name) || here.contains(name)) && (is_text(index + 2) || name == "stringData");
         let is_object = name == "kind" && value == Some("Secret");
         is_key && (names_secret || is_object) || is_access_key(token.said(line).unwrap_or_default())
     })
@@ -197,6 +215,7 @@ mod tests {
     fn lines_with_secrets_are_told_from_others() {
         for line in [
             "let password = \"hunter2\";",
+            "ssm::put_parameter(#{ name: \"n\", value: \"hunter2\" })",
             "kube::apply(#{ apiVersion: \"v1\", kind: \"Secret\", metadata: #{ name: \"x\" } })",
             "#{ stringData: data }",
             "\"AKIAIOSFODNN7EXAMPLE\"",
