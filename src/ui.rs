@@ -48,6 +48,12 @@ pub fn document(value: &Value) {
     let _ = out.flush();
 }
 
+/// Prints findings to standard output, in colour where that helps.
+pub fn findings(text: &str, style: Style) {
+    let color = style.color && std::io::stdout().is_terminal();
+    result(&if color { colored(text) } else { text.to_owned() });
+}
+
 /// Prints an error to standard error, in colour where that helps.
 pub fn error(error: &Error, sources: &Sources, style: Style) {
     let text = diagnostic::render(error, sources, style.verbose);
@@ -67,7 +73,7 @@ fn tell(text: &str) {
 /// Red `error:`, blue `hint:`.
 fn colored(text: &str) -> String {
     let paint = |line: &str| {
-        for (word, code) in [("error:", "1;31"), ("note:", "1"), ("hint:", "1;34")] {
+        for (word, code) in [("error:", "1;31"), ("warning:", "1;33"), ("note:", "1"), ("hint:", "1;34")] {
             if let Some(rest) = line.strip_prefix(word) {
                 return format!("\x1b[{code}m{word}\x1b[0m{rest}\n");
             }

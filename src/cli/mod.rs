@@ -1,5 +1,6 @@
 //! The command line: file = subcommand. A flag that is not built does not exist.
 
+pub mod check;
 pub mod doc;
 pub mod eval;
 pub mod kubeconfig;
@@ -39,6 +40,8 @@ enum Command {
     Run(run::Flags),
     /// Evaluates an expression and prints its value
     Eval(eval::Flags),
+    /// Tells what is wrong with scripts, without running them
+    Check(check::Flags),
     /// Opens the prompt: the same calls, line by line; so does a bare `ekskit` on a terminal
     Repl(repl::Flags),
     /// Shows what can be called: everything, or one name
@@ -140,6 +143,10 @@ pub fn main() -> Exit {
         Command::Repl(flags) => return repl::main(&flags, line.output, style),
         Command::Run(flags) => return run::main(&flags, line.output, style),
         Command::Eval(flags) => return eval::main(&flags, line.output, style),
+        Command::Check(flags) => match check::main(&flags, line.output, style) {
+            Ok(exit) => return exit,
+            Err(error) => Err(error),
+        },
         Command::Doc(flags) => doc::main(&flags, line.output, line.no_color),
         Command::Token(flags) => token::main(&flags),
         Command::Kubeconfig(flags) => kubeconfig::main(&flags, line.output),

@@ -270,13 +270,10 @@ fn checked_input(operation: &'static Operation, args: &[Dynamic]) -> Result<Valu
         None => json!({}),
         Some(argument) => match value::to_json(argument, Show::Revealed)? {
             Value::Object(map) => Value::Object(map),
-            other => {
-                let mut required = operation.required();
-                match (required.next(), required.next()) {
-                    (Some(field), None) => json!({ field.name: other }),
-                    _ => return Err(needs_a_map(operation, &other)),
-                }
-            }
+            other => match sole_field(operation) {
+                Some(field) => json!({ field: other }),
+                None => return Err(needs_a_map(operation, &other)),
+            },
         },
     };
     aws_dynamic::normalise(operation, input, Enums::Strict).map_err(|invalid| {
@@ -288,7 +285,17 @@ fn checked_input(operation: &'static Operation, args: &[Dynamic]) -> Result<Valu
     })
 }
 
-fn needs_a_map(operation: &Operation, found: &Value) -> Error {
+/// The one required field, which may be given positionally.
+pub fn sole_field(operation: &Operation) -> Option<&'static str> {
+    let mut required = operation.required();
+    match (required.next(), required.next()) {
+        (Some(field), None) => Some(field.name),
+        _ => None,
+    }
+}
+
+/// The error for an input that is neither a map nor the one required field.
+pub fn needs_a_map(operation: &Operation, found: &Value) -> Error {
     let names: Vec<&str> = operation.required().map(|field| field.name).collect();
     let error = Error::invalid(format!("`{operation}` takes a map, found {}", value::describe(found)));
     match names.as_slice() {

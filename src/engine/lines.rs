@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use rhai::{AST, ASTNode, Dynamic, Expr, Module, Scope, Shared, Stmt};
 
 use super::params::{self, Given};
-use super::{Interpreter, STEP, fault, import, isolate, look};
+use super::{Interpreter, STEP, check, fault, import, isolate};
 use crate::error::{Error, Result, did_you_mean};
 
 /// The variable that holds the last result.
@@ -137,14 +137,27 @@ impl Interpreter {
         })?;
         ast.set_source(SOURCE);
         let declares = params::is_first(&ast);
-        look::over(&ast, SOURCE, &self.engine, &self.builtins, declares)?;
+        let known: Vec<&str> = lines.variables().into_keys().collect();
+        check::refuse_line(&self.engine, &self.ground, SOURCE, &whole, &ast, &known)?;
         if declares {
             self.session.set_inputs(params::resolve(&params::declared(&ast)?, given)?);
         }
         lines.text = whole;
         let statements = ast.statements().iter().filter(|stmt| !matches!(stmt, Stmt::Noop(_)));
-        let statements = statements.map(|stmt| Statement { stmt: stmt.clone(), shape: shape(&ast, stmt) }).collect();
+        let statements =
+            statements.map(|stmt| Statement { stmt: stmt.clone(), shape: self.shape(&ast, stmt) }).collect();
         Ok(Line { statements, functions: ast.clone_functions_only() })
+    }
+
+    fn shape(&self, ast: &AST, stmt: &Stmt) -> Shape {
+        match stmt {
+            Stmt::Import(..) => Shape::Import,
+            Stmt::Var(var, ..) => Shape::Let(var.0.name.to_string()),
+            stmt => {
+                let changed = check::changed_outside(&self.engine, &self.ground, SOURCE, ast, stmt);
+                if changed.is_empty() && calls_nothing(stmt) { Shape::Look } else { Shape::Other(changed) }
+            }
+        }
     }
 
     /// Takes over the functions of a line, before its statements run.
@@ -158,7 +171,8 @@ impl Interpreter {
         ast.set_source(SOURCE);
         let variables = lines.scope.len();
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut lines.scope, &ast);
-        let result = result.map_err(|failure| fault::from_engine(&self.session, &self.names, Some(SOURCE), &failure));
+        let result =
+            result.map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure));
         if result.is_err() {
             lines.scope.rewind(variables);
             return result;
@@ -183,7 +197,7 @@ impl Interpreter {
             .engine
             .module_resolver()
             .resolve(&self.engine, Some(SOURCE), module, rhai::Position::NONE)
-            .map_err(|failure| fault::from_engine(&self.session, &self.names, Some(SOURCE), &failure))?;
+            .map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure))?;
         let resolved: Shared<Module> = resolved;
         self.engine.register_static_module(alias, resolved);
         lines.imports.insert(alias.to_owned(), module.to_owned());
@@ -209,17 +223,6 @@ impl Interpreter {
 /// The hint for a command that does not exist.
 pub fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
     did_you_mean(name, names)
-}
-
-fn shape(ast: &AST, stmt: &Stmt) -> Shape {
-    match stmt {
-        Stmt::Import(..) => Shape::Import,
-        Stmt::Var(var, ..) => Shape::Let(var.0.name.to_string()),
-        stmt => {
-            let changed = look::changed_outside(ast, stmt);
-            if changed.is_empty() && calls_nothing(stmt) { Shape::Look } else { Shape::Other(changed) }
-        }
-    }
 }
 
 fn calls_nothing(stmt: &Stmt) -> bool {

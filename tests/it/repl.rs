@@ -208,11 +208,7 @@ fn settle(value: &mut Value) {
             *map = settled.collect();
         }
         Value::Array(items) => items.iter_mut().for_each(settle),
-        Value::String(text) => {
-            if text.parse::<jiff::Timestamp>().is_ok() {
-                *text = "a time".to_owned();
-            }
-        }
+        Value::String(text) if text.parse::<jiff::Timestamp>().is_ok() => *text = "a time".to_owned(),
         _ => {}
     }
 }
