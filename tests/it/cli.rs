@@ -290,8 +290,9 @@ fn every_command_of_the_readme_runs() {
         match words[0].as_str() {
             // What the README shows for a real account is rehearsed here.
             "run" | "eval" if !words.iter().any(in_world) => words.push("--rehearse".to_owned()),
-            // A file of kubectl is for real clusters only: the line is read, not run.
-            "kubeconfig" => words.push("--help".to_owned()),
+            // A file of kubectl is for real clusters only, a prompt wants a terminal, and a server does not end: such a
+            // line is read, not run.
+            "kubeconfig" | "repl" | "twin" => words.push("--help".to_owned()),
             _ => {}
         }
         // The world of a cluster that can be deleted at once.
