@@ -566,9 +566,18 @@ fn note(object: &mut Value, now: &str, (name, status): (&str, &str), (reason, me
     if known.is_some_and(|one| one["status"] == status && one["reason"] == reason) {
         return;
     }
-    let condition =
-        json!({ "type": name, "status": status, "reason": reason, "message": message, "lastUpdateTime": now });
-    pod::set_condition(object, now, condition);
+    let since = known.filter(|one| one["status"] == status).map(|one| one["lastTransitionTime"].clone());
+    let condition = json!({ "type": name, "status": status, "reason": reason, "message": message,
+        "lastUpdateTime": now, "lastTransitionTime": since.unwrap_or_else(|| json!(now)) });
+    set_last(object, condition);
+}
+
+/// What a real controller writes last stands last.
+fn set_last(object: &mut Value, condition: Value) {
+    let mut conditions = list(&object["status"]["conditions"]).to_vec();
+    conditions.retain(|one| one["type"] != condition["type"]);
+    conditions.push(condition);
+    object["status"]["conditions"] = json!(conditions);
 }
 
 fn progressing(object: &Value) -> Option<&Value> {
@@ -616,9 +625,8 @@ fn note_progress(object: &mut Value, before: &Value, of: &str, is_complete: bool
 
 /// A step further counts from now, also where the reason stays.
 fn touch_progress(object: &mut Value, now: &str, message: &str) {
-    let conditions = object["status"]["conditions"].as_array_mut().into_iter().flatten();
-    for one in conditions.filter(|one| one["type"] == "Progressing") {
-        one["lastUpdateTime"] = json!(now);
-        one["message"] = json!(message);
-    }
+    let Some(mut progress) = progressing(object).cloned() else { return };
+    progress["lastUpdateTime"] = json!(now);
+    progress["message"] = json!(message);
+    set_last(object, progress);
 }

@@ -122,6 +122,8 @@ mod tests {
             (condition(found, "Available"), condition(found, "Progressing")),
             ("MinimumReplicasAvailable", "NewReplicaSetAvailable")
         );
+        let order: Vec<&str> = list(&found["status"]["conditions"]).iter().map(|one| text(one, "type")).collect();
+        assert_eq!(order, ["Available", "Progressing"], "as a real controller leaves them");
         assert_eq!(found["status"]["observedGeneration"], found["metadata"]["generation"]);
         let before = world.store("prod").unwrap().revision();
         world.touch("kube/deployments.apps");
@@ -180,6 +182,109 @@ mod tests {
         pass(&mut world, 20);
         assert_eq!(condition(get(&world, "deployments.apps"), "Progressing"), "ProgressDeadlineExceeded");
         assert_eq!(ready(&world), 1, "the old pod still serves");
+    }
+
+    #[test]
+    fn a_paused_deployment_waits_and_one_that_is_scaled_meanwhile_keeps_its_proportions() {
+        let mut world = world(2);
+        deploy(&mut world, 4);
+        pass(&mut world, 8);
+        change(&mut world, "deployments.apps", |one| {
+            one["spec"]["paused"] = json!(true);
+            one["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:2");
+        });
+        pass(&mut world, 30);
+        let found = get(&world, "deployments.apps");
+        assert_eq!(
+            (condition(found, "Progressing"), found["status"]["updatedReplicas"].as_i64()),
+            ("DeploymentPaused", None)
+        );
+        assert_eq!(world.store("prod").unwrap().list("replicasets.apps").len(), 1);
+        change(&mut world, "deployments.apps", |one| one["spec"]["paused"] = json!(false));
+        let sizes = |world: &World| {
+            let sets = world.store("prod").unwrap().list("replicasets.apps").values();
+            let mut sizes: Vec<i64> = sets.filter_map(|set| set["spec"]["replicas"].as_i64()).collect();
+            sizes.sort_unstable();
+            sizes
+        };
+        assert_eq!(sizes(&world), [1, 4], "it goes on");
+        change(&mut world, "deployments.apps", |one| one["spec"]["replicas"] = json!(8));
+        assert_eq!(sizes(&world).iter().sum::<i64>(), 9, "one more than wanted, shared by both");
+        assert!(sizes(&world)[0] > 1, "{:?}", sizes(&world));
+        pass(&mut world, 120);
+        assert_eq!(sizes(&world), [0, 8]);
+        assert_eq!(condition(get(&world, "deployments.apps"), "Progressing"), "NewReplicaSetAvailable");
+    }
+
+    #[test]
+    fn pods_count_as_available_only_after_a_while_where_they_should() {
+        let mut world = world(1);
+        deploy(&mut world, 1);
+        change(&mut world, "deployments.apps", |one| one["spec"]["minReadySeconds"] = json!(30));
+        pass(&mut world, 20);
+        let counts = |world: &World| {
+            let status = &get(world, "deployments.apps")["status"];
+            (status["readyReplicas"].as_i64(), status["availableReplicas"].as_i64())
+        };
+        assert_eq!(counts(&world), (Some(1), None));
+        pass(&mut world, 20);
+        assert_eq!(counts(&world), (Some(1), Some(1)));
+    }
+
+    #[test]
+    fn a_deployment_that_recreates_has_no_two_generations_at_once() {
+        let mut world = world(1);
+        deploy(&mut world, 2);
+        pass(&mut world, 8);
+        change(&mut world, "deployments.apps", |one| {
+            one["spec"]["strategy"] = json!({ "type": "Recreate" });
+            one["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:2");
+        });
+        for _ in 0..30 {
+            let images: std::collections::BTreeSet<String> = world
+                .store("prod")
+                .unwrap()
+                .list("pods")
+                .values()
+                .map(|pod| text(&pod["spec"]["containers"][0], "image").to_owned())
+                .collect();
+            assert!(images.len() <= 1, "{images:?}");
+            pass(&mut world, 1);
+        }
+        assert_eq!(ready(&world), 2);
+    }
+
+    #[test]
+    fn pods_that_nobody_owned_are_taken_and_those_that_fit_no_more_are_let_go() {
+        let mut world = world(1);
+        deploy(&mut world, 2);
+        pass(&mut world, 8);
+        let key = world.store("prod").unwrap().list("pods").keys().next().unwrap().clone();
+        let store = world.store_mut("prod").unwrap();
+        store.change("pods", &key, |pod| pod["metadata"]["labels"]["app"] = json!("debug"));
+        settle(&mut world);
+        let store = world.store("prod").unwrap();
+        assert_eq!(pod::controller_of(store.get("pods", &key).unwrap()), None);
+        assert_eq!(store.list("pods").len(), 3);
+        let store = world.store_mut("prod").unwrap();
+        store.change("pods", &key, |pod| pod["metadata"]["labels"]["app"] = json!("web"));
+        settle(&mut world);
+        pass(&mut world, 10);
+        assert_eq!(world.store("prod").unwrap().list("pods").len(), 2, "one is too many again");
+    }
+
+    #[test]
+    fn a_played_node_is_ready_and_its_pods_have_addresses() {
+        let mut world = world(0);
+        let node = json!({ "metadata": { "name": "k1", "annotations": { "kwok.x-k8s.io/node": "fake" } }, "spec": {} });
+        kube::create(&mut world, "prod", "nodes", node);
+        let bare = json!({ "metadata": { "name": "a", "namespace": "x" },
+            "spec": { "containers": [{ "name": "c", "image": "a:1" }] } });
+        kube::create(&mut world, "prod", "pods", bare);
+        settle(&mut world);
+        pass(&mut world, 600);
+        let pod = world.store("prod").unwrap().get("pods", "x/a").unwrap();
+        assert!(pod::is_ready(pod) && pod["status"]["podIP"].is_string(), "{pod}");
     }
 
     fn daemons(world: &mut World, tolerations: Value) {
