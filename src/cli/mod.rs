@@ -7,6 +7,7 @@ pub mod rehearsal;
 pub mod run;
 pub mod start;
 pub mod token;
+pub mod twin;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -43,6 +44,8 @@ enum Command {
     Token(token::Flags),
     /// Writes a cluster into the kubeconfig file, with `ekskit token` to log in
     Kubeconfig(kubeconfig::Flags),
+    /// Serves a simulated cluster
+    Twin(twin::Flags),
 }
 
 /// Flags of every session.
@@ -131,6 +134,7 @@ pub fn main() -> Exit {
         Command::Doc(flags) => doc::main(&flags, line.output, line.no_color),
         Command::Token(flags) => token::main(&flags),
         Command::Kubeconfig(flags) => kubeconfig::main(&flags, line.output),
+        Command::Twin(flags) => twin::main(&flags, line.output),
     };
     match ended {
         Ok(()) => Exit::Done,

@@ -103,8 +103,9 @@ fn watch_for_the_end(runtime: &Runtime, cancel: Cancel, timeout: Option<std::tim
     });
 }
 
+/// Waits for Ctrl-C or SIGTERM; false where the system tells of none.
 #[cfg(unix)]
-async fn interrupted() -> bool {
+pub(super) async fn interrupted() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -118,7 +119,7 @@ async fn interrupted() -> bool {
 }
 
 #[cfg(not(unix))]
-async fn interrupted() -> bool {
+pub(super) async fn interrupted() -> bool {
     tokio::signal::ctrl_c().await.is_ok()
 }
 

@@ -217,10 +217,16 @@ impl World {
         self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
     }
 
-    /// A hash of seed, type and count as lower-case hexadecimal digits.
-    pub fn digits(&mut self, of: &str, length: usize) -> String {
+    /// How often this was counted, this time included.
+    pub fn count(&mut self, of: &str) -> u64 {
         let count = self.counters.entry(of.to_owned()).or_default();
         *count += 1;
+        *count
+    }
+
+    /// A hash of seed, type and count as lower-case hexadecimal digits.
+    pub fn digits(&mut self, of: &str, length: usize) -> String {
+        let count = self.count(of);
         let digest = Sha256::digest(format!("{}\n{of}\n{count}", self.seed).as_bytes());
         digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).cycle().take(length).map(hexadecimal).collect()
     }
@@ -269,11 +275,10 @@ impl World {
     pub fn begin_after(&mut self, pause: Duration, table: &str, id: &str, to: &str) {
         let pause = pause * self.slowness.max(1);
         let at = self.now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-        let order = self.counters.entry("transition".to_owned()).or_default();
-        *order += 1;
+        let order = self.count("transition");
         self.pending.add(Transition {
             at,
-            order: *order,
+            order,
             since: self.now,
             table: table.to_owned(),
             id: id.to_owned(),
@@ -317,6 +322,12 @@ impl World {
     fn take_due(&mut self, to: Timestamp) -> Option<Transition> {
         self.pending.first().filter(|planned| planned.at <= to)?;
         self.pending.take_first()
+    }
+
+    /// A number that is another one after every change of what API servers hold and of what is planned.
+    pub(super) fn version(&self) -> u64 {
+        let planned = self.counters.get("transition").copied().unwrap_or(0);
+        self.kube.values().fold(planned, |sum, store| sum.wrapping_add(store.revision()))
     }
 
     /// The store behind the API server of a cluster.

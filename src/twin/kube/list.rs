@@ -1,5 +1,6 @@
 //! Objects on the wire: one, and many page by page. Written straight from the store, so that a read clones nothing.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use base64::Engine;
@@ -10,8 +11,9 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::kinds::Served;
 use super::request::Ask;
+use super::revision::{self, Moment};
 use super::selector::{Fields, Labels};
-use super::status::{bad_request, forbidden_field, internal, invalid_as, too_new, unforeseen, unsupported};
+use super::status::{bad_request, internal};
 use super::store::{Objects, Store};
 use super::table::Sheet;
 
@@ -66,6 +68,17 @@ fn write(object: &Value, form: Form<'_>, into: &mut Vec<u8>) -> Result<(), Probl
     serde_json::to_writer(into, &Shown(object, form)).map_err(|error| internal(error.to_string()))
 }
 
+/// Writes an object as it is, under this version.
+pub fn write_whole(object: &Value, api_version: &str, into: &mut Vec<u8>) {
+    // A value that was read from JSON can be written as JSON.
+    let _ = write(object, Form::Whole(api_version), into);
+}
+
+/// Writes the metadata of an object.
+pub fn write_metadata(object: &Value, into: &mut Vec<u8>) {
+    let _ = write(object, Form::Metadata, into);
+}
+
 /// One object as the request wants it.
 pub fn one(ask: &Ask<'_>, served: &Served, sheet: Option<&Sheet>, object: &Value) -> Result<Vec<u8>, Problem> {
     if let Some(sheet) = sheet {
@@ -76,17 +89,6 @@ pub fn one(ask: &Ask<'_>, served: &Served, sheet: Option<&Sheet>, object: &Value
     let form = if ask.wants("PartialObjectMetadata") { Form::Metadata } else { Form::Whole(&api_version) };
     write(object, form, &mut body)?;
     Ok(body)
-}
-
-/// Refuses to read one object of a version that is none.
-pub fn one_version(ask: &Ask<'_>) -> Result<(), Problem> {
-    let given = ask.param("resourceVersion");
-    if given.is_empty() || given.parse::<u64>().is_ok() {
-        return Ok(());
-    }
-    Err(unforeseen(format!(
-        "resourceVersion: Invalid value: {given:?}: strconv.ParseUint: parsing {given:?}: invalid syntax"
-    )))
 }
 
 /// Which objects a list or a collection means.
@@ -133,19 +135,25 @@ pub fn many(
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
-        text => match text.parse::<i64>() {
-            // What is below zero limits nothing.
-            Ok(limit) => usize::try_from(limit).unwrap_or(0),
-            Err(_) => return Err(bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
-        },
+        text => usize::try_from(revision::number(text)?).unwrap_or(0),
     };
-    version(store, ask)?;
-    let (mut revision, mut after) = (store.revision(), None);
+    let (mut moment, mut after) = (revision::of_list(ask, store)?, None);
     if !ask.param("continue").is_empty() {
         let token = Token::read(ask.param("continue"))?;
-        revision = token.revision;
+        moment = token.revision.map_or(Moment::Now, Moment::At);
         after = Some(token.after);
     }
+    let objects = match moment {
+        Moment::Now => Cow::Borrowed(store.list(&served.table)),
+        Moment::At(revision) => store.list_at(&served.table, revision).ok_or_else(|| match &after {
+            Some(after) => revision::forgotten_page(Token { revision: None, after: after.clone() }.write()),
+            None => revision::forgotten(),
+        })?,
+    };
+    let revision = match moment {
+        Moment::Now => store.revision(),
+        Moment::At(revision) => revision,
+    };
     let metadata_only = ask.wants("PartialObjectMetadataList");
     let api_version = served.api_version();
     let form = match sheet {
@@ -158,7 +166,7 @@ pub fn many(
     let mut count = 0;
     let mut last: Option<&str> = None;
     let mut more = 0;
-    for (key, object) in within(store.list(&served.table), namespace, after.as_deref()) {
+    for (key, object) in within(&objects, namespace, after.as_deref()) {
         if !selected.has(object) {
             continue;
         }
@@ -179,7 +187,7 @@ pub fn many(
         metadata["continue"] = json!("");
     }
     if let (Some(last), true) = (last, more > 0) {
-        metadata["continue"] = json!(Token { revision, after: last.to_owned() }.write());
+        metadata["continue"] = json!(Token { revision: Some(revision), after: last.to_owned() }.write());
         if selected.labels.is_empty() && selected.fields.is_empty() {
             metadata["remainingItemCount"] = json!(more);
         }
@@ -204,57 +212,16 @@ pub fn many(
     Ok(body)
 }
 
-/// Refuses a list of a version that is none, or that is still to come.
-fn version(store: &Store, ask: &Ask<'_>) -> Result<(), Problem> {
-    let (given, how) = (ask.param("resourceVersion"), ask.param("resourceVersionMatch"));
-    let refused = |wrong| Err(invalid_as("ListOptions.meta.k8s.io", "", json!({}), &[wrong]));
-    let field = "resourceVersionMatch";
-    if !how.is_empty() {
-        let mut wrong = Vec::new();
-        if given.is_empty() {
-            wrong.push(forbidden_field(field, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
-        }
-        if !ask.param("continue").is_empty() {
-            wrong.push(forbidden_field(field, "resourceVersionMatch is forbidden when continue is provided"));
-        }
-        if !matches!(how, "Exact" | "NotOlderThan") {
-            wrong.push(unsupported(field, &json!(how), &["Exact", "NotOlderThan", ""]));
-        }
-        if how == "Exact" && given == "0" {
-            let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
-            wrong.push(forbidden_field(field, why));
-        }
-        if let Some(first) = wrong.into_iter().next() {
-            return refused(first);
-        }
-    }
-    if given.is_empty() {
-        return Ok(());
-    }
-    let Ok(number) = given.parse::<u64>() else {
-        return Err(bad_request(format!(
-            "invalid resource version: resourceVersion: Invalid value: {given:?}: strconv.ParseUint: parsing {given:?}: \
-             invalid syntax"
-        )));
-    };
-    if number != 0 && !ask.param("continue").is_empty() {
-        return Err(bad_request("specifying resource version is not allowed when using continue"));
-    }
-    if number > store.revision() {
-        return Err(too_new(number, store.revision()));
-    }
-    Ok(())
-}
-
 /// Where the next page starts.
 struct Token {
-    revision: u64,
+    /// Of the first page; `None`: whatever is there.
+    revision: Option<u64>,
     after: String,
 }
 
 impl Token {
     fn write(&self) -> String {
-        let text = json!({ "v": "meta.k8s.io/v1", "rv": self.revision, "start": self.after }).to_string();
+        let text = json!({ "v": "meta.k8s.io/v1", "rv": self.revision.map_or(json!(-1), |revision| json!(revision)), "start": self.after }).to_string();
         URL_SAFE_NO_PAD.encode(text)
     }
 
@@ -265,8 +232,10 @@ impl Token {
             let first = String::from_utf8_lossy(&bytes).chars().next().unwrap_or(' ');
             refused(&format!("invalid character '{first}' looking for beginning of value"))
         })?;
-        match (value["rv"].as_u64(), value["start"].as_str()) {
-            (Some(revision), Some(after)) => Ok(Token { revision, after: after.to_owned() }),
+        match (value["rv"].as_i64(), value["start"].as_str()) {
+            (Some(revision), Some(after)) => {
+                Ok(Token { revision: u64::try_from(revision).ok(), after: after.to_owned() })
+            }
             _ => Err(refused("incorrect encoded start")),
         }
     }
@@ -294,6 +263,53 @@ mod tests {
         let (_, second) = wire.get(&format!("{MAPS}?limit=2&continue={token}"));
         assert_eq!((names(&second), &second["metadata"]["continue"]), (vec!["c", "kube-root-ca.crt"], &Value::Null));
         assert_eq!(wire.get(&format!("{MAPS}?continue=nonsense")).0, 400);
+    }
+
+    #[test]
+    fn pages_show_one_state_until_it_is_forgotten() {
+        let mut wire = Wire::new();
+        for name in ["a", "b", "c"] {
+            wire.config_map(name);
+        }
+        let (_, first) = wire.get(&format!("{MAPS}?limit=1"));
+        let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+        wire.delete(&format!("{MAPS}/b"));
+        wire.config_map("bb");
+        let (_, second) = wire.get(&format!("{MAPS}?continue={token}"));
+        assert_eq!(names(&second), ["b", "c", "kube-root-ca.crt"]);
+        assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+        let then = first["metadata"]["resourceVersion"].as_str().unwrap();
+        let exact = format!("{MAPS}?resourceVersion={then}&resourceVersionMatch=Exact");
+        assert_eq!(names(&wire.get(&exact).1), ["a", "b", "c", "kube-root-ca.crt"]);
+        wire.world.store_mut("prod").unwrap().compact();
+        assert_eq!(wire.get(&exact).0, 410);
+        let (code, expired) = wire.get(&format!("{MAPS}?continue={token}"));
+        assert_eq!((code, expired["reason"].as_str()), (410, Some("Expired")));
+        let token = expired["metadata"]["continue"].as_str().unwrap();
+        assert_eq!(names(&wire.get(&format!("{MAPS}?continue={token}")).1), ["bb", "c", "kube-root-ca.crt"]);
+    }
+
+    #[test]
+    fn a_read_is_as_fresh_as_it_asks_for() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let (code, problem) = wire.get(&format!("{MAPS}?resourceVersion=99999"));
+        assert_eq!((code, problem["details"]["retryAfterSeconds"].as_i64()), (504, Some(1)));
+        assert_eq!(wire.get(&format!("{MAPS}/a?resourceVersion=99999")).0, 504);
+        for query in ["resourceVersion=0", "resourceVersion=1", "limit=-1"] {
+            assert_eq!(names(&wire.get(&format!("{MAPS}?{query}")).1), ["a", "kube-root-ca.crt"], "{query}");
+        }
+        for (query, code) in [
+            ("resourceVersion=x", 400),
+            ("resourceVersionMatch=Exact", 422),
+            ("resourceVersion=0&resourceVersionMatch=Exact", 422),
+            ("resourceVersion=1&resourceVersionMatch=Nope", 422),
+            ("sendInitialEvents=true", 422),
+        ] {
+            assert_eq!(wire.get(&format!("{MAPS}?{query}")).0, code, "{query}");
+        }
+        let (code, problem) = wire.get(&format!("{MAPS}/a?resourceVersion=x"));
+        assert_eq!((code, problem.get("reason")), (500, None));
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod discovery;
 pub mod evict;
 pub mod faults;
 pub mod fields;
+pub mod history;
+pub mod identify;
 pub mod index;
 pub mod kinds;
 pub mod list;
@@ -20,6 +22,7 @@ pub mod protobuf;
 pub mod quantity;
 pub mod remove;
 pub mod request;
+pub mod revision;
 pub mod scale;
 pub mod schema;
 pub mod selector;
@@ -32,6 +35,7 @@ pub mod typed;
 pub mod validate;
 mod validate_kinds;
 mod validate_pod;
+pub mod watch;
 pub mod write;
 
 use http::request::Parts;
@@ -41,7 +45,9 @@ use serde_json::Value;
 use self::kinds::Found;
 use self::remove::Options;
 use self::serve::Reply;
+use self::watch::Watch;
 use self::write::{Unknown, Write};
+use super::physics::access::Identity;
 use super::world::World;
 
 /// Why the API server says no: a `Status` of `Failure`.
@@ -57,13 +63,38 @@ pub struct Problem {
     pub details: Value,
 }
 
-/// Answers one request to the API server of a cluster, and settles the world. `caller` is the ARN of who asks.
-pub fn answer(world: &mut World, cluster: &str, caller: &str, parts: &Parts, body: &[u8]) -> Response<Vec<u8>> {
-    let reply = serve::serve(world, cluster, caller, &request::Ask::read(parts, body))
-        .unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
+/// Bytes of a body that the API server reads.
+pub const BODY_MAX: usize = 3 << 20;
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// Somebody of AWS, by ARN: access entries and aws-auth say who that is to the cluster.
+    Arn(&'a str),
+    /// A user of the cluster.
+    User(&'a Identity),
+    /// Whoever shows credentials that nobody knows.
+    Unknown,
+}
+
+/// What an API server sends back.
+pub enum Answer {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Events for as long as somebody reads them.
+    Watch(Box<Watch>),
+}
+
+/// Answers one request to the API server of a cluster, and settles the world.
+pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Response<Answer> {
+    let asked = match body.len() {
+        ..=BODY_MAX => serve::serve(world, cluster, caller, &request::Ask::read(parts, body)),
+        _ => Err(status::too_large(&format!("limit is {BODY_MAX}"))),
+    };
+    let reply = asked.unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
     // A read leaves nothing to settle, and settling nothing is quick.
     super::physics::settle(world);
-    let mut response = Response::new(reply.body);
+    let mut response = Response::new(reply.answer);
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
     for warning in reply.warnings {
@@ -198,10 +229,17 @@ pub(in crate::twin) mod wire {
                 request = request.header(*name, *value);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let answer = super::answer(&mut self.world, "prod", &self.caller, &parts, body);
-            let text = String::from_utf8(answer.body().clone()).unwrap();
+            let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, body);
+            let code = answer.status().as_u16();
+            let text = match answer.into_body() {
+                super::Answer::Whole(bytes) => String::from_utf8(bytes).unwrap(),
+                super::Answer::Watch(mut watch) => {
+                    // What it tells at once, as text.
+                    return (code, Value::String(String::from_utf8(watch.take(&self.world).unwrap()).unwrap()));
+                }
+            };
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            (answer.status().as_u16(), value)
+            (code, value)
         }
 
         pub fn get(&mut self, path: &str) -> (u16, Value) {

@@ -1,8 +1,8 @@
 //! A request as the API server reads it: what its path means, its parameters, its body.
 
-use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -20,9 +20,25 @@ pub struct Ask<'a> {
     accept: &'a str,
     content_type: &'a str,
     agent: &'a str,
-    acts_as: Option<&'a str>,
-    groups: Vec<&'a str>,
+    headers: &'a HeaderMap,
     body: &'a [u8],
+}
+
+/// Reads the old form of a watch, `/api/v1/watch/…`, as the present one.
+fn watch_by_path(path: &mut Vec<String>, query: &mut Vec<(String, String)>) {
+    let at = if path.first().is_some_and(|first| first == "api") { 2 } else { 3 };
+    if path.get(at).is_none_or(|part| part != "watch") {
+        return;
+    }
+    path.remove(at);
+    query.insert(0, ("watch".to_owned(), "true".to_owned()));
+    // Of a namespaced kind, `namespaces/NAME` stands before it.
+    let in_namespace = path.get(at).is_some_and(|part| part == "namespaces") && path.len() > at + 2;
+    let plural = if in_namespace { at + 2 } else { at };
+    if path.len() == plural + 2 {
+        let name = path.pop().unwrap_or_default();
+        query.push(("fieldSelector".to_owned(), format!("metadata.name={name}")));
+    }
 }
 
 /// What a path of objects means.
@@ -52,17 +68,24 @@ impl<'a> Ask<'a> {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key), decode(&value.replace('+', " ")))
         };
+        let mut path: Vec<String> = parts.uri.path().split('/').filter(|part| !part.is_empty()).map(decode).collect();
+        let mut query: Vec<(String, String)> = pairs.map(pair).collect();
+        watch_by_path(&mut path, &mut query);
         Ask {
             method: &parts.method,
-            path: parts.uri.path().split('/').filter(|part| !part.is_empty()).map(decode).collect(),
-            query: pairs.map(pair).collect(),
+            path,
+            query,
             accept: header(ACCEPT),
             content_type: header(CONTENT_TYPE),
             agent: header(USER_AGENT),
-            acts_as: parts.headers.get("impersonate-user").and_then(|value| value.to_str().ok()),
-            groups: parts.headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok()).collect(),
+            headers: &parts.headers,
             body,
         }
+    }
+
+    /// The values of a header.
+    pub fn header(&self, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok())
     }
 
     /// A parameter, empty where it is not given.
@@ -70,19 +93,15 @@ impl<'a> Ask<'a> {
         self.query.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value.as_str())
     }
 
-    /// As whom the caller wants to act.
-    pub fn impersonated(&self) -> Option<&str> {
-        self.acts_as
-    }
-
-    /// In which groups it wants to act.
-    pub fn impersonated_groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().copied()
-    }
-
     /// Whether a parameter says yes.
     pub fn says(&self, key: &str) -> bool {
-        matches!(self.param(key), "true" | "1")
+        let found = self.query.iter().find(|(name, _)| name == key);
+        found.is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
+    }
+
+    /// Whether a parameter is given and not empty.
+    pub fn has(&self, key: &str) -> bool {
+        !self.param(key).is_empty()
     }
 
     /// Where the objects are that the path means; `None` where it means none.

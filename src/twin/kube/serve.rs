@@ -10,9 +10,10 @@ use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
 use super::table::{self, Sheet};
+use super::watch::Watch;
 use super::write::{Unknown, Write};
-use super::{Problem, discovery, evict, log, scale, status};
-use crate::twin::physics::access::{self, Identity};
+use super::{Answer, Caller, Problem, discovery, evict, identify, log, revision, scale, status};
+use crate::twin::physics::access::Identity;
 use crate::twin::physics::pod::set_condition;
 use crate::twin::world::World;
 
@@ -22,8 +23,8 @@ pub struct Reply {
     pub code: u16,
     /// Its content type.
     pub media: &'static str,
-    /// Its bytes.
-    pub body: Vec<u8>,
+    /// Its body.
+    pub answer: Answer,
     /// What it warns of.
     pub warnings: Vec<String>,
 }
@@ -31,7 +32,7 @@ pub struct Reply {
 impl Reply {
     /// JSON.
     pub fn json(code: u16, body: Vec<u8>) -> Reply {
-        Reply { code, media: "application/json", body, warnings: Vec::new() }
+        Reply { code, media: "application/json", answer: Answer::Whole(body), warnings: Vec::new() }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
@@ -39,7 +40,12 @@ impl Reply {
     }
 
     fn text(code: u16, text: &str) -> Reply {
-        Reply { code, media: "text/plain; charset=utf-8", body: text.as_bytes().to_vec(), warnings: Vec::new() }
+        Reply {
+            code,
+            media: "text/plain; charset=utf-8",
+            answer: Answer::Whole(text.as_bytes().to_vec()),
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -55,7 +61,7 @@ struct Aim<'a> {
 }
 
 /// Answers a request; nothing is settled yet.
-pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> Result<Reply, Problem> {
+pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>) -> Result<Reply, Problem> {
     let Some(store) = world.store(cluster) else {
         return Err(Problem {
             code: 503,
@@ -64,16 +70,12 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
             details: Value::Null,
         });
     };
-    let Some(who) = access::identity(world, cluster, caller) else { return Err(status::unauthorized()) };
-    let who = impersonated(store, who, ask)?;
+    let who = identify::identify(world, store, cluster, caller, ask)?;
     let found = ask.place().and_then(|place| {
         let served = kinds::find(store, &place.group, &place.version, &place.plural)?;
         Some((place, served))
     });
-    let Some((place, served)) = found else {
-        authorize::check_path(&who, ask)?;
-        return beside(world, cluster, store, ask);
-    };
+    let Some((place, served)) = found else { return beside(world, cluster, store, &who, ask) };
     let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
     let verb = verb_of(ask, &place, &served)?;
     let sheet = table::sheet(store, world.now, &served, ask)?;
@@ -84,7 +86,8 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
 }
 
 /// What is no object.
-fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<Reply, Problem> {
+fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
+    identify::may_get_path(who, &ask.path)?;
     if ask.method != Method::GET {
         return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
@@ -111,20 +114,6 @@ fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
     } else {
         Reply::text(404, "404 page not found\n")
     }
-}
-
-/// Who a caller acts as, where it says so and may.
-fn impersonated(store: &Store, who: Identity, ask: &Ask<'_>) -> Result<Identity, Problem> {
-    let Some(user) = ask.impersonated() else { return Ok(who) };
-    let Some(users) = kinds::find(store, "", "v1", "serviceaccounts") else { return Ok(who) };
-    let wish = Wish { verb: "impersonate", group: "", plural: "users", subresource: "", namespace: "", name: user };
-    if !authorize::allows(store, &who, &wish) {
-        let served = Served { plural: "users".to_owned(), ..users.into_owned() };
-        return authorize::check(store, &who, &served, &wish).map(|()| who);
-    }
-    let mut groups: Vec<String> = ask.impersonated_groups().map(str::to_owned).collect();
-    groups.push("system:authenticated".to_owned());
-    Ok(Identity { username: user.to_owned(), groups, policies: Vec::new() })
 }
 
 /// The place, where a kind can have objects there.
@@ -214,7 +203,7 @@ impl Aim<'_> {
                 Ok(Reply::value(200, &remove::told(self.served, gone)))
             }
             "deletecollection" => self.delete_collection(world, ask),
-            _ => Err(status::not_simulated("watching objects")),
+            _ => self.watch(world, ask),
         }
     }
 
@@ -227,8 +216,14 @@ impl Aim<'_> {
         found.ok_or_else(|| status::not_found(self.served, self.name()))
     }
 
+    fn watch(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let namespace = self.place.namespace.as_deref();
+        let watch = Watch::begin(self.store(world)?, self.cluster, ask, self.served, self.sheet.clone(), namespace)?;
+        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)), warnings: Vec::new() })
+    }
+
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        list::one_version(ask)?;
+        revision::check_get(ask, self.store(world)?)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), self.object(world)?)?))
     }
 

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::kinds::Served;
 
+/// The detail with which a list that broke off can go on; it stands in the metadata of the Status.
+pub const RESUME: &str = "_continue";
+
 /// One field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -216,6 +219,16 @@ pub fn not_acceptable() -> Problem {
     problem(406, "NotAcceptable", message, json!({}))
 }
 
+/// 410 for what is forgotten.
+pub fn expired(message: impl Into<String>) -> Problem {
+    problem(410, "Expired", message, Value::Null)
+}
+
+/// 413.
+pub fn too_large(message: &str) -> Problem {
+    problem(413, "RequestEntityTooLarge", format!("Request entity too large: {message}"), Value::Null)
+}
+
 /// 415.
 pub fn unsupported_type(known: &[&str]) -> Problem {
     let message = format!(
@@ -228,18 +241,6 @@ pub fn unsupported_type(known: &[&str]) -> Problem {
 /// 415 of a patch.
 pub fn unsupported_patch() -> Problem {
     problem(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))
-}
-
-/// 403 for a path that means no objects.
-pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Problem {
-    problem(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""), json!({}))
-}
-
-/// 504 for a version that is still to come.
-pub fn too_new(wanted: u64, current: u64) -> Problem {
-    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
-    let cause = json!({ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" });
-    problem(504, "Timeout", message, json!({ "causes": [cause], "retryAfterSeconds": 1 }))
 }
 
 /// 429 of a disruption budget; `retry_after_seconds` 0: nobody knows.
@@ -277,7 +278,9 @@ impl Problem {
         if !self.reason.is_empty() {
             status["reason"] = json!(self.reason);
         }
-        if !self.details.is_null() {
+        if let Some(resume) = self.details[RESUME].as_str() {
+            status["metadata"]["continue"] = json!(resume);
+        } else if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
         status

@@ -3,11 +3,13 @@
 //! The store keeps what etcd and the generic registry keep (uid, resourceVersion, generation, creationTimestamp) and
 //! knows nothing of kinds; validation, defaults and field ownership stand in front of it, controllers behind it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::history::{Change, History};
 use super::index::{Changed, Index};
 
 /// Objects of one kind by `namespace/name`, or by name where the kind is not namespaced.
@@ -27,6 +29,8 @@ pub struct Store {
     objects: BTreeMap<String, Objects>,
     #[serde(skip)]
     index: Index,
+    #[serde(skip)]
+    history: History,
 }
 
 /// The key of an object: `namespace/name`, or the name.
@@ -70,17 +74,20 @@ impl Store {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         let key = key_of(&object);
-        let slot = self.objects.entry(kind.to_owned()).or_default().entry(key.clone()).or_insert(Value::Null);
-        self.index.note(kind, &key, Some(&*slot).filter(|old| !old.is_null()), Some(&object));
-        *slot = object;
-        slot
+        let objects = self.objects.entry(kind.to_owned()).or_default();
+        self.index.note(kind, &key, objects.get(&key), Some(&object));
+        let before = objects.insert(key.clone(), object);
+        self.history.note(kind, &key, self.revision, before, objects.len());
+        objects.entry(key).or_insert(Value::Null)
     }
 
     /// Replaces an object that is there. A write that changes nothing keeps the resourceVersion; one that changes what is
     /// outside of `metadata` and `status`, or that makes it end, gets the next generation. Answers what is stored now.
     pub fn update(&mut self, kind: Kind<'_>, mut object: Value) -> Option<&Value> {
         let key = key_of(&object);
-        let slot = self.objects.get_mut(kind)?.get_mut(&key)?;
+        let objects = self.objects.get_mut(kind)?;
+        let count = objects.len();
+        let slot = objects.get_mut(&key)?;
         object["metadata"]["resourceVersion"] = slot["metadata"]["resourceVersion"].clone();
         object["metadata"]["generation"] = slot["metadata"]["generation"].clone();
         if object["metadata"]["generation"].is_null() {
@@ -99,7 +106,8 @@ impl Store {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         self.index.note(kind, &key, Some(&*slot), Some(&object));
-        *slot = object;
+        let before = std::mem::replace(slot, object);
+        self.history.note(kind, &key, self.revision, Some(before), count);
         Some(slot)
     }
 
@@ -112,10 +120,51 @@ impl Store {
 
     /// Removes an object at once, whatever its finalizers say.
     pub fn remove(&mut self, kind: Kind<'_>, key: &str) -> Option<Value> {
-        let removed = self.objects.get_mut(kind)?.remove(key)?;
+        let objects = self.objects.get_mut(kind)?;
+        let removed = objects.remove(key)?;
         self.revision += 1;
         self.index.note(kind, key, Some(&removed), None);
+        self.history.note(kind, key, self.revision, Some(removed.clone()), objects.len());
         Some(removed)
+    }
+
+    /// The revision after which every change of a kind is known.
+    pub fn history_begins(&self, kind: Kind<'_>) -> u64 {
+        self.history.begins(kind, self.revision)
+    }
+
+    /// The changes of a kind after a revision, each with what stood there after it.
+    pub fn changes<'s>(
+        &'s self,
+        kind: Kind<'s>,
+        after: u64,
+    ) -> impl Iterator<Item = (&'s Change, Option<&'s Value>)> + 's {
+        let now = move |change: &Change| self.get(kind, &change.key);
+        self.history.since(kind, after).map(move |change| (change, self.history.after(kind, change, now(change))))
+    }
+
+    /// Objects of a kind as they were at an earlier revision; `None`: that is too long ago.
+    pub fn list_at(&self, kind: Kind<'_>, revision: u64) -> Option<Cow<'_, Objects>> {
+        if revision < self.history_begins(kind) {
+            return None;
+        }
+        let mut objects = Cow::Borrowed(self.list(kind));
+        let mut seen = BTreeSet::new();
+        for change in self.history.since(kind, revision) {
+            // The first change after that time found what stood there then.
+            if seen.insert(&change.key) {
+                match &change.before {
+                    Some(before) => objects.to_mut().insert(change.key.clone(), before.clone()),
+                    None => objects.to_mut().remove(&change.key),
+                };
+            }
+        }
+        Some(objects)
+    }
+
+    /// Forgets what was, as etcd does when it is compacted.
+    pub fn compact(&mut self) {
+        self.history.compact(self.revision);
     }
 
     /// What follows from the objects.

@@ -121,6 +121,11 @@ impl Sheet {
         self.columns.iter().map(Column::definition).collect()
     }
 
+    /// Sets the time from which ages are told: a watch goes on.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
     /// A table of one object. Events of a watch after the first go without the columns.
     pub fn single(&self, object: &Value, with_columns: bool) -> Value {
         let row = serde_json::to_value(self.row(object)).unwrap_or_default();
