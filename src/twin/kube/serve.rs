@@ -32,7 +32,11 @@ pub struct Reply {
 impl Reply {
     /// JSON.
     pub fn json(code: u16, body: Vec<u8>) -> Reply {
-        Reply { code, media: "application/json", answer: Answer::Whole(body), warnings: Vec::new() }
+        Reply::whole(code, "application/json", body)
+    }
+
+    fn whole(code: u16, media: &'static str, body: Vec<u8>) -> Reply {
+        Reply { code, media, answer: Answer::Whole(body), warnings: Vec::new() }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
@@ -40,12 +44,7 @@ impl Reply {
     }
 
     fn text(code: u16, text: &str) -> Reply {
-        Reply {
-            code,
-            media: "text/plain; charset=utf-8",
-            answer: Answer::Whole(text.as_bytes().to_vec()),
-            warnings: Vec::new(),
-        }
+        Reply::whole(code, "text/plain; charset=utf-8", text.as_bytes().to_vec())
     }
 }
 
@@ -88,6 +87,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
     identify::may_get_path(who, &ask.path)?;
+    authorize::check_path(who, ask)?;
     if ask.method != Method::GET {
         return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
