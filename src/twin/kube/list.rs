@@ -135,11 +135,7 @@ pub fn many(
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
-        text => match text.parse::<i64>() {
-            // What is below zero limits nothing.
-            Ok(limit) => usize::try_from(limit).unwrap_or(0),
-            Err(_) => return Err(bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
-        },
+        text => usize::try_from(revision::number(text)?).unwrap_or(0),
     };
     let (mut moment, mut after) = (revision::of_list(ask, store)?, None);
     if !ask.param("continue").is_empty() {

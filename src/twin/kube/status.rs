@@ -243,18 +243,6 @@ pub fn unsupported_patch() -> Problem {
     problem(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))
 }
 
-/// 403 for a path that means no objects.
-pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Problem {
-    problem(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""), json!({}))
-}
-
-/// 504 for a version that is still to come.
-pub fn too_new(wanted: u64, current: u64) -> Problem {
-    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
-    let cause = json!({ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" });
-    problem(504, "Timeout", message, json!({ "causes": [cause], "retryAfterSeconds": 1 }))
-}
-
 /// 429 of a disruption budget; `retry_after_seconds` 0: nobody knows.
 pub fn disruption(cause: &str, retry_after_seconds: i64) -> Problem {
     let mut details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });

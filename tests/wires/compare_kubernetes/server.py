@@ -18,15 +18,10 @@ class Answer:
 
 
 class Server:
-    """`url` with the path to the authority's certificate, and a client's certificate and key, or a token."""
+    """`tls` proves the server and may hold a client's certificate; `token` proves the client otherwise."""
 
-    def __init__(self, name: str, url: str, ca: str | None = None, certificate=None, token: str | None = None):
-        self.name, self._url, self._token = name, urlsplit(url), token
-        self._tls = None
-        if self._url.scheme == "https":
-            self._tls = ssl.create_default_context(cafile=ca)
-            if certificate:
-                self._tls.load_cert_chain(*map(str, certificate))
+    def __init__(self, name: str, url: str, tls: ssl.SSLContext | None = None, token: str | None = None):
+        self.name, self._url, self._tls, self._token = name, urlsplit(url), tls, token
         self._connection = None
         self.namespaces: set[str] = set()  # that are ready
 
