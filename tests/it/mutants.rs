@@ -269,10 +269,10 @@ impl Maker<'_> {
 
     fn steps(&mut self, mutating: &BTreeSet<String>) {
         let call = Regex::new(r"\b[a-z_0-9]+::[a-z_0-9]+").unwrap();
-        let outer: Vec<String> = self
+        let outer: Vec<(usize, String)> = self
             .all(r"(?m)^let ([a-z_0-9]+)")
             .iter()
-            .map(|found| self.text[found[1].0..found[1].1].to_owned())
+            .map(|found| (found[0].0, self.text[found[1].0..found[1].1].to_owned()))
             .collect();
         for found in self.all(r#"(?m)^[^\n]*?(step " *" )\{"#) {
             let (from, to) = found[1];
@@ -282,7 +282,8 @@ impl Maker<'_> {
             if changes {
                 self.put("moved mutation", &["mutation_outside_step"], from, to, "", 30);
             }
-            if let Some(outer) = outer.first() {
+            // A variable that is there before the step.
+            if let Some((_, outer)) = outer.iter().find(|(place, _)| *place < found[0].0) {
                 let new = format!(" {outer} = 1;");
                 self.put("assignment in a step", &["step_assignment"], open + 1, open + 1, &new, 0);
             }

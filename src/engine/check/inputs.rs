@@ -185,7 +185,7 @@ impl<'a> Walk<'a> {
         call: &'a FnCallExpr,
         at: Position,
     ) {
-        let Some(takes) = takes(module, function) else { return };
+        let Some(takes) = takes(module, function, 0) else { return };
         let Some(Expr::Map(entries, _)) = call.args.get(takes.parameter).and_then(|given| self.literal(given)) else {
             return;
         };
@@ -235,8 +235,12 @@ fn word(expr: &Expr) -> Option<&'static str> {
     }
 }
 
-/// Reads `let o = inputs::take("vpc::ensure", wanted, ["name"], #{ … })` off the beginning of a function.
-fn takes<'m>(module: &Module, function: &'m Function) -> Option<Takes<'m>> {
+/// A function hands its map on at most so often before it is taken apart.
+const HANDED_ON_MAX: usize = 3;
+
+/// Reads `let o = inputs::take("vpc::ensure", wanted, ["name"], #{ … })` off the beginning of a function, or of the one
+/// that its beginning hands the map to.
+fn takes<'m>(module: &'m Module, function: &'m Function, depth: usize) -> Option<Takes<'m>> {
     let is_import = |statement: &Stmt, root: &str| match statement {
         Stmt::Import(parts, _) => {
             parts.1.name == root && matches!(&parts.0, Expr::StringConstant(path, _) if path == "inputs")
@@ -249,6 +253,13 @@ fn takes<'m>(module: &Module, function: &'m Function) -> Option<Takes<'m>> {
         .find(|statement| !matches!(statement, Stmt::Expr(expr) if matches!(**expr, Expr::Custom(..))))?;
     let Stmt::Var(parts, ..) = call else { return None };
     let Expr::FnCall(call, _) = &parts.1 else { return None };
+    if call.namespace.is_empty() && depth < HANDED_ON_MAX {
+        let next = module.functions.get(&(call.name.to_string(), call.args.len()))?;
+        let inner = takes(module, next, depth + 1)?;
+        let Some(Expr::Variable(given, ..)) = call.args.get(inner.parameter) else { return None };
+        let parameter = function.params.iter().position(|name| *name == given.1.as_str())?;
+        return Some(Takes { parameter, ..inner });
+    }
     let [_, Expr::Variable(given, ..), Expr::Array(required, _), Expr::Map(defaults, _)] = call.args.as_slice() else {
         return None;
     };
