@@ -311,8 +311,7 @@ impl Aim<'_> {
     }
 
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let old = self.object(world)?.clone();
-        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object()?, false)?;
+        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
