@@ -157,6 +157,13 @@ const TYPES: &[&str] = &[
     ";;;",
 ];
 
+const PATCHES: &[&str] = &[
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 const ACCEPTS: &[&str] = &[
     "application/json",
     "*/*",
@@ -284,6 +291,20 @@ fn body(dice: &mut Dice, all: &[Value]) -> Vec<u8> {
     bytes
 }
 
+/// A method, most often one that the path has.
+fn method(dice: &mut Dice, path: &str) -> &'static str {
+    let parts = path.split('?').next().unwrap_or_default().trim_matches('/').split('/').count();
+    let of_core = path.starts_with("/api/");
+    let is_part = parts >= if of_core { 7 } else { 8 };
+    let is_named = parts == if of_core { 6 } else { 7 } || path.contains("/nodes/") || path.ends_with(".x.io");
+    match () {
+        () if dice.one_in(20) => dice.of(METHODS),
+        () if is_part => dice.of(&["GET", "PUT", "PATCH", "POST"]),
+        () if is_named => dice.of(&["GET", "PUT", "PATCH", "PATCH", "DELETE"]),
+        () => dice.of(&["GET", "GET", "POST", "POST", "POST", "POST", "DELETE"]),
+    }
+}
+
 fn request(dice: &mut Dice, all: &[Value]) -> Sent {
     let mut path = dice.of(PATHS).to_owned();
     if dice.one_in(12) {
@@ -293,9 +314,12 @@ fn request(dice: &mut Dice, all: &[Value]) -> Sent {
         path.push(if number == 0 { '?' } else { '&' });
         path.push_str(dice.of(QUERIES));
     }
+    let method = method(dice, &path);
     let mut headers = Vec::new();
-    if !dice.one_in(6) {
-        headers.push(("content-type".to_owned(), dice.of(TYPES).to_owned()));
+    match method {
+        "PATCH" if !dice.one_in(8) => headers.push(("content-type".to_owned(), dice.of(PATCHES).to_owned())),
+        _ if dice.one_in(4) => headers.push(("content-type".to_owned(), dice.of(TYPES).to_owned())),
+        _ => {}
     }
     if dice.one_in(3) {
         headers.push(("accept".to_owned(), dice.of(ACCEPTS).to_owned()));
@@ -303,9 +327,8 @@ fn request(dice: &mut Dice, all: &[Value]) -> Sent {
     if dice.one_in(30) {
         headers.push(("impersonate-user".to_owned(), dice.of(&["dev", "", "system:serviceaccount:a:b"]).to_owned()));
     }
-    let method = dice.of(METHODS).to_owned();
     let body = if method == "GET" { Vec::new() } else { body(dice, all) };
-    Sent { method, uri: path, headers, body }
+    Sent { method: method.to_owned(), uri: path, headers, body }
 }
 
 fn twin() -> (Twin, Identity) {
@@ -388,4 +411,18 @@ fn no_request_makes_the_api_server_panic() {
         println!("seed {seed}: {round} rounds, {total} requests answered: {answers:?}; {} finds", wrong.len());
     }
     assert!(wrong.is_empty(), "seed {seed}: {} finds\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// What the fuzzer found once.
+#[test]
+fn finds_of_the_fuzzer_are_answered() {
+    let (twin, who) = twin();
+    let json = || vec![("content-type".to_owned(), "application/json".to_owned())];
+    for (method, uri, body, code) in [
+        ("PUT", "/api/v1/namespaces/default/finalize", r#"{"metadata":"x"}"#, 400),
+        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "[{\"op\":\"add\"}]", 400),
+    ] {
+        let sent = Sent { method: method.to_owned(), uri: uri.to_owned(), headers: json(), body: body.into() };
+        assert_eq!(send(&twin, &who, &sent), Ok(code), "{method} {uri} {body}");
+    }
 }

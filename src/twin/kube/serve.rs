@@ -87,7 +87,6 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
     identify::may_get_path(who, &ask.path)?;
-    authorize::check_path(who, ask)?;
     if ask.method != Method::GET {
         return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
@@ -360,8 +359,8 @@ impl Aim<'_> {
     }
 
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let old = self.object(world)?.clone();
-        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object(&self.served.kind)?, false)?;
+        let object = ask.object(&self.served.kind)?;
+        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), object)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
