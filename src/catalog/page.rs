@@ -422,7 +422,7 @@ mod tests {
             reference.topic(Some("create_nodgroup")).unwrap_err().facts().hint.as_deref(),
             Some("did you mean `eks::create_nodegroup`?")
         );
-        assert!(reference.topic(Some("create_tags")).unwrap_err().to_string().contains("several"));
+        assert!(reference.topic(Some("delete_tags")).unwrap_err().to_string().contains("several"));
     }
 
     #[test]

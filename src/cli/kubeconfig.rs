@@ -170,6 +170,23 @@ pub fn merge(path: &Path, entry: &Entry) -> Result<Merged> {
     Ok(Merged { text, changed: !existed || file != before, rewritten })
 }
 
+/// The text of the file with everything of another kubeconfig in it; of the same name the other's counts.
+pub fn with(path: &Path, other: &Json) -> Result<String> {
+    let (mut file, _) = read(path)?;
+    default(&mut file, "apiVersion", "v1");
+    default(&mut file, "kind", "Config");
+    for (list, inner) in [("clusters", "cluster"), ("users", "user"), ("contexts", "context")] {
+        for item in other[list].as_array().into_iter().flatten() {
+            let entry = upsert(&mut file, list, item["name"].as_str().unwrap_or_default(), inner, path)?;
+            if let Value::Mapping(given) = to_yaml(item[inner].clone())? {
+                *entry = given;
+            }
+        }
+    }
+    file.insert("current-context".into(), to_yaml(other["current-context"].clone())?);
+    serde_yaml::to_string(&file).map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))
+}
+
 /// Ways to log in that would win over, or fight with, an exec plugin.
 const OTHER_LOGINS: &[&str] = &[
     "token",

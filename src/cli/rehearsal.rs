@@ -36,18 +36,37 @@ pub fn of(flags: &SessionFlags) -> Result<Option<Rehearsal>> {
         return Err(Error::usage(format!("a rehearsal does not use the kubeconfig `{}`", path.display()))
             .hint("leave out `--kubeconfig`: clusters of the world are found by their names"));
     }
-    let mut world = match &flags.world {
+    let world = world(flags.world.as_deref(), flags.seed, flags.faults.as_deref())?;
+    let run = run_id(&world);
+    Ok(Some(Rehearsal { twin: Twin::new(world), run, out: flags.world_out.clone() }))
+}
+
+/// The world of a file, else the default one.
+pub fn world(file: Option<&Path>, seed: Option<u64>, faults: Option<&Path>) -> Result<World> {
+    let mut world = match file {
         Some(path) => World::parse(&read(path)?).map_err(|error| named(error, path))?,
         None => World::new(1)?,
     };
-    if let Some(seed) = flags.seed {
+    if let Some(seed) = seed {
         world.seed = seed;
     }
-    if let Some(path) = &flags.faults {
+    if let Some(path) = faults {
         world.faults = Faults::parse(&read(path)?).map_err(|error| named(error, path))?;
     }
-    let run = run_id(&world);
-    Ok(Some(Rehearsal { twin: Twin::new(world), run, out: flags.world_out.clone() }))
+    Ok(world)
+}
+
+/// Writes a world: whole or not at all, and for nobody else's eyes, because it may hold Secrets.
+pub fn write(world: &World, path: &Path) -> Result<()> {
+    let text = world.to_yaml()?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    written
+        .map(|_| ())
+        .map_err(|error| Error::failed(format!("the world can not be written to `{}`: {error}", path.display())))
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -64,18 +83,8 @@ fn named(error: Error, path: &Path) -> Error {
 }
 
 impl Rehearsal {
-    /// Writes the world where it was asked for: whole or not at all, and for nobody else's eyes, because it may hold
-    /// Secrets.
+    /// Writes the world where it was asked for.
     pub fn finish(&self) -> Result<()> {
-        let Some(path) = &self.out else { return Ok(()) };
-        let text = self.twin.world().to_yaml()?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.persist(path).map_err(|error| error.error)
-        });
-        written
-            .map(|_| ())
-            .map_err(|error| Error::failed(format!("the world can not be written to `{}`: {error}", path.display())))
+        self.out.as_deref().map_or(Ok(()), |path| write(&self.twin.world(), path))
     }
 }

@@ -4,9 +4,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::world::World;
 use crate::cloud::Fork;
@@ -39,6 +41,34 @@ pub struct Baton {
     world: Mutex<World>,
     turns: Mutex<Turns>,
     passed: Condvar,
+    changes: watch::Sender<u64>,
+}
+
+/// The world in somebody's hands. Whoever waits for changes is told when it is put down changed.
+pub struct Held<'a> {
+    world: MutexGuard<'a, World>,
+    changes: &'a watch::Sender<u64>,
+}
+
+impl Deref for Held<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let now = self.world.version();
+        self.changes.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
 }
 
 impl Baton {
@@ -51,12 +81,22 @@ impl Baton {
             next_branch: 1,
             next_place: 0,
         };
-        Baton { world: Mutex::new(world), turns: Mutex::new(turns), passed: Condvar::new() }
+        Baton {
+            world: Mutex::new(world),
+            turns: Mutex::new(turns),
+            passed: Condvar::new(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// The world. A branch that panicked in the middle of a change ends the rehearsal anyway.
-    pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn world(&self) -> Held<'_> {
+        Held { world: self.world.lock().unwrap_or_else(PoisonError::into_inner), changes: &self.changes }
+    }
+
+    /// Tells of every change of what API servers hold and of what is planned.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
@@ -84,6 +124,8 @@ impl Baton {
         if let Some((time, _, branch)) = first {
             turns.waiting.remove(&branch);
             self.world().advance(time);
+            // Who waits for a time waits for changes, too.
+            self.changes.send_modify(|_| {});
         }
         self.passed.notify_all();
     }

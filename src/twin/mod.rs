@@ -11,21 +11,32 @@ pub mod faults;
 pub mod kube;
 pub mod lifecycle;
 pub mod physics;
+pub mod plans;
+pub mod stream;
 pub mod world;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_dynamic::{CallError, Operation};
+use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use self::clock::Baton;
+use self::kube::{Answer, Caller};
 use self::world::{Passed, Transition, World};
 use crate::cloud::{Aws, Clock, Cloud, Endpoint, Fork, Future, Kube, Target};
 use crate::error::{Error, Result, list_or};
 use crate::value::Secret;
+
+/// The body of an answer of an API server: whole, or as long as somebody reads it.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A rehearsal room: one world behind the interface of the cloud.
 #[derive(Clone)]
@@ -78,6 +89,41 @@ impl Twin {
         }
         path.reverse();
         path
+    }
+
+    /// Lets time pass until then, where it is later than now.
+    pub fn advance(&self, to: Timestamp) {
+        self.baton.world().advance(to);
+    }
+
+    /// When the next thing happens by itself.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.baton.world().pending().first().map(|planned| planned.at)
+    }
+
+    /// Tells of every change of what API servers hold and of what is planned.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.baton.changes()
+    }
+
+    /// Answers a request to the API server of a cluster; an error: the connection breaks, as a fault wants it. `ticks`
+    /// makes the clock of a watch that is to last so long.
+    pub fn answer(
+        &self,
+        cluster: &str,
+        caller: Caller<'_>,
+        parts: &Parts,
+        body: &[u8],
+        ticks: impl FnOnce(Option<Duration>) -> stream::Ticks,
+    ) -> Result<Response<Body>, ::kube::Error> {
+        let answer = kube::faults::answer(&mut self.baton.world(), cluster, caller, parts, body)?;
+        Ok(answer.map(|answer| match answer {
+            Answer::Whole(bytes) => Full::new(Bytes::from(bytes)).boxed_unsync(),
+            Answer::Watch(watch) => {
+                let ticks = ticks(watch.timeout());
+                stream::follow(self.baton.clone(), watch, ticks)
+            }
+        }))
     }
 
     /// Changes the world from outside, as tests do.
@@ -154,12 +200,12 @@ impl Kube for Twin {
         Box::pin(std::future::ready(found.map(|(cluster, caller)| {
             let baton = self.baton.clone();
             let service = tower::service_fn(move |request: Request<::kube::client::Body>| {
-                let (baton, cluster, caller) = (baton.clone(), cluster.clone(), caller.clone());
+                let (twin, cluster, caller) = (Twin { baton: baton.clone() }, cluster.clone(), caller.clone());
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = body.collect_bytes().await?;
-                    let answer = kube::faults::answer(&mut baton.world(), &cluster, &caller, &parts, &body)?;
-                    Ok::<Response<::kube::client::Body>, ::kube::Error>(answer.map(::kube::client::Body::from))
+                    let ticks = |lasts| stream::virtual_ticks(twin.baton.clone(), lasts);
+                    twin.answer(&cluster, Caller::Arn(&caller), &parts, &body, ticks)
                 }
             });
             ::kube::Client::new(service, "default")
@@ -219,6 +265,9 @@ impl Clock for Twin {
 
 /// A planned transition comes true.
 fn arrive(world: &mut World, planned: &Transition) {
+    if planned.to == physics::timer::LOOK {
+        return physics::timer::arrive(world, &planned.id, &planned.table);
+    }
     let arrivals = ARRIVALS.iter().flat_map(|part| part.iter());
     for (table, arrival) in arrivals {
         if *table == planned.table {
@@ -256,5 +305,6 @@ const ARRIVALS: &[&[Arrival]] = &[
     physics::join::ARRIVALS,
     physics::kubelet::ARRIVALS,
     physics::scheduler::ARRIVALS,
+    physics::volume::ARRIVALS,
     physics::workloads::ARRIVALS,
 ];

@@ -5,6 +5,7 @@
 //! reads like answers of AWS, and a person can change it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +16,9 @@ use sha2::{Digest, Sha256};
 use super::faults::Faults;
 use super::kube::store::Store;
 use super::lifecycle;
+use super::physics::Changes;
+use super::physics::timer::LOOK;
+use super::plans::Plans;
 use crate::error::{Error, Result};
 
 /// Things of one type by their id.
@@ -82,7 +86,7 @@ pub struct World {
     counters: BTreeMap<String, u64>,
     /// What will be so later.
     #[serde(default)]
-    pending: Vec<Transition>,
+    pending: Plans,
     /// Things of AWS: `ec2/vpcs` by id.
     #[serde(default)]
     aws: BTreeMap<String, Table>,
@@ -95,6 +99,9 @@ pub struct World {
     /// Tables with changes that the controllers have not looked at: `ec2/vpcs`; `kube/pods` of any cluster.
     #[serde(skip)]
     dirty: BTreeSet<String>,
+    /// What the controllers look at now.
+    #[serde(skip)]
+    settling: Option<Arc<Changes>>,
     /// Keys that this call created, for faults.
     #[serde(skip)]
     pub(super) created: Vec<(String, String)>,
@@ -134,6 +141,12 @@ const FACT_FILES: &[&str] = &[
 ];
 
 impl World {
+    /// How many things each table holds, of AWS and of the clusters.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let aws = self.aws.iter().map(|(table, things)| (table.clone(), things.len()));
+        aws.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// The default world: an account in us-west-2 with nothing in it.
     pub fn new(seed: u64) -> Result<World> {
         let mut world = World::parse(DEFAULT)?;
@@ -148,7 +161,7 @@ impl World {
         for (name, table) in facts()? {
             world.aws.entry(name).or_insert(table);
         }
-        world.pending.sort();
+        world.kube.values_mut().for_each(Store::reindex);
         Ok(world)
     }
 
@@ -195,7 +208,7 @@ impl World {
     /// Takes a thing away, and what was planned for it.
     pub fn remove(&mut self, table: &str, id: &str) -> Option<Value> {
         let removed = self.aws.get_mut(table)?.remove(id)?;
-        self.pending.retain(|planned| planned.table != table || planned.id != id);
+        self.pending.forget(table, id);
         self.dirty.insert(table.to_owned());
         Some(removed)
     }
@@ -210,10 +223,16 @@ impl World {
         self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
     }
 
-    /// A hash of seed, type and count as lower-case hexadecimal digits.
-    pub fn digits(&mut self, of: &str, length: usize) -> String {
+    /// How often this was counted, this time included.
+    pub fn count(&mut self, of: &str) -> u64 {
         let count = self.counters.entry(of.to_owned()).or_default();
         *count += 1;
+        *count
+    }
+
+    /// A hash of seed, type and count as lower-case hexadecimal digits.
+    pub fn digits(&mut self, of: &str, length: usize) -> String {
+        let count = self.count(of);
         let digest = Sha256::digest(format!("{}\n{of}\n{count}", self.seed).as_bytes());
         digest.iter().flat_map(|byte| [byte >> 4, byte & 15]).cycle().take(length).map(hexadecimal).collect()
     }
@@ -262,46 +281,59 @@ impl World {
     pub fn begin_after(&mut self, pause: Duration, table: &str, id: &str, to: &str) {
         let pause = pause * self.slowness.max(1);
         let at = self.now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-        let order = self.counters.entry("transition".to_owned()).or_default();
-        *order += 1;
-        let planned = Transition {
+        let order = self.count("transition");
+        self.pending.add(Transition {
             at,
-            order: *order,
+            order,
             since: self.now,
             table: table.to_owned(),
             id: id.to_owned(),
             to: to.to_owned(),
-        };
-        let place = self.pending.partition_point(|other| *other <= planned);
-        self.pending.insert(place, planned);
+        });
     }
 
     /// Whether this is planned.
     pub fn is_planned(&self, table: &str, id: &str, to: &str) -> bool {
-        self.pending.iter().any(|planned| planned.table == table && planned.id == id && planned.to == to)
+        self.pending.of(table, id).any(|planned| planned.to == to)
     }
 
     /// Drops what is planned for a thing.
     pub fn forget(&mut self, table: &str, id: &str) {
-        self.pending.retain(|planned| planned.table != table || planned.id != id);
+        self.pending.forget(table, id);
     }
 
     /// What is planned.
-    pub fn pending(&self) -> &[Transition] {
+    pub fn pending(&self) -> &Plans {
         &self.pending
     }
 
     /// Lets time pass; what was planned until then comes true in order.
     pub fn advance(&mut self, to: Timestamp) {
-        while self.pending.first().is_some_and(|planned| planned.at <= to) {
-            let planned = self.pending.remove(0);
+        while let Some(planned) = self.take_due(to) {
             self.now = self.now.max(planned.at);
             super::arrive(self, &planned);
+            let goes_on = self.pending.first().is_some_and(|next| is_together(&planned, next));
             let Transition { at, since, table, id, to, .. } = planned;
-            self.history.push(Passed { table, id, to, since, at });
-            super::physics::settle(self);
+            // That somebody looks again is nothing that happened.
+            if to != LOOK {
+                self.history.push(Passed { table, id, to, since, at });
+            }
+            if !goes_on {
+                super::physics::settle(self);
+            }
         }
         self.now = self.now.max(to);
+    }
+
+    fn take_due(&mut self, to: Timestamp) -> Option<Transition> {
+        self.pending.first().filter(|planned| planned.at <= to)?;
+        self.pending.take_first()
+    }
+
+    /// A number that is another one after every change of what API servers hold and of what is planned.
+    pub(super) fn version(&self) -> u64 {
+        let planned = self.counters.get("transition").copied().unwrap_or(0);
+        self.kube.values().fold(planned, |sum, store| sum.wrapping_add(store.revision()))
     }
 
     /// The store behind the API server of a cluster.
@@ -329,16 +361,37 @@ impl World {
     pub fn stop_server(&mut self, cluster: &str) {
         self.kube.remove(cluster);
         let within = format!("{cluster}/");
+        if let Some(memory) = self.aws.get_mut(super::physics::autoscaler::MEMORY) {
+            memory.retain(|id, _| !id.starts_with(&within));
+        }
         self.pending.retain(|planned| !planned.table.starts_with("kube/") || !planned.id.starts_with(&within));
     }
 
-    /// Takes what changed since the last time: names of tables, those of stores as `kube/pods`.
-    pub(super) fn take_dirty(&mut self) -> BTreeSet<String> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for store in self.kube.values_mut() {
-            dirty.extend(store.take_dirty().into_iter().map(|kind| format!("kube/{kind}")));
+    /// Takes what changed since the last time, for the controllers to look at; none: nothing did.
+    pub(super) fn take_changes(&mut self) -> Option<Arc<Changes>> {
+        let mut tables = std::mem::take(&mut self.dirty);
+        let mut stores = BTreeMap::new();
+        for (cluster, store) in &mut self.kube {
+            for kind in tables.iter().filter_map(|table| table.strip_prefix("kube/")) {
+                store.touch_all(kind);
+            }
+            stores.insert(cluster.clone(), store.take_changed());
         }
-        dirty
+        let kinds = stores.values().flat_map(|changed| changed.kinds());
+        tables.extend(kinds.map(|kind| format!("kube/{kind}")));
+        self.settling = (!tables.is_empty()).then(|| Arc::new(Changes::new(tables, stores)));
+        self.settling.clone()
+    }
+
+    /// What changed, for a controller that looks now. Outside of a settlement everything counts as changed.
+    pub(super) fn changes(&self) -> Arc<Changes> {
+        match &self.settling {
+            Some(changes) => changes.clone(),
+            None => {
+                let stores = self.kube.iter().map(|(cluster, store)| (cluster.clone(), store.everything()));
+                Arc::new(Changes::new(BTreeSet::new(), stores.collect()))
+            }
+        }
     }
 
     /// Switches a behaviour off, as only tests of the twin itself do.
@@ -355,6 +408,11 @@ impl World {
     pub fn touch(&mut self, table: &str) {
         self.dirty.insert(table.to_owned());
     }
+}
+
+/// Whether the controllers look only once after these two: pods that start or end in the same moment are many.
+fn is_together(one: &Transition, next: &Transition) -> bool {
+    one.table == "kube/pods" && next.table == one.table && next.at == one.at && next.to == one.to
 }
 
 fn hexadecimal(digit: u8) -> char {

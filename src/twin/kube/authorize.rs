@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Problem;
+use super::identify::ANONYMOUS;
 use super::kinds::Served;
-use super::status::forbidden;
+use super::request::Ask;
+use super::status::{forbidden, forbidden_path};
 use super::store::Store;
 use crate::twin::physics::access::Identity;
 
@@ -32,9 +34,11 @@ const AUTHENTICATED: &str = "system:authenticated";
 
 /// Refuses what this identity may not do.
 pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) -> Result<(), Problem> {
-    if allows(store, who, wish) {
-        return Ok(());
-    }
+    if allows(store, who, wish) { Ok(()) } else { Err(forbidden(served, wish.name, &refusal(who, wish))) }
+}
+
+/// Why this identity may not do this, in the words of the API server.
+pub fn refusal(who: &Identity, wish: &Wish<'_>) -> String {
     let resource = match wish.subresource {
         "" => wish.plural.to_owned(),
         subresource => format!("{}/{subresource}", wish.plural),
@@ -43,11 +47,23 @@ pub fn check(store: &Store, who: &Identity, served: &Served, wish: &Wish<'_>) ->
         "" => "at the cluster scope".to_owned(),
         namespace => format!("in the namespace \"{namespace}\""),
     };
-    let why = format!(
+    format!(
         "User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
         who.username, wish.verb, wish.group
-    );
-    Err(forbidden(served, wish.name, &why))
+    )
+}
+
+/// Refuses a path that means no objects to who may not look at it: everybody who is known may see what is served.
+pub fn check_path(who: &Identity, ask: &Ask<'_>) -> Result<(), Problem> {
+    let open = ["api", "apis", "healthz", "livez", "readyz", "openapi", "version"];
+    let is_open =
+        ask.path.first().is_some_and(|first| open.contains(&first.as_str())) && ask.method == http::Method::GET;
+    let is_master = who.groups.iter().any(|group| group == "system:masters") || !who.policies.is_empty();
+    if is_open || is_master {
+        return Ok(());
+    }
+    let verb = ask.method.as_str().to_ascii_lowercase();
+    Err(forbidden_path(&who.username, &verb, &format!("/{}", ask.path.join("/"))))
 }
 
 /// Whether this identity may do this.
@@ -158,7 +174,9 @@ fn names<'a>(binding: &'a Value, who: &Identity) -> Option<&'a Value> {
         let name = subject["name"].as_str().unwrap_or_default();
         match subject["kind"].as_str() {
             Some("User") => name == who.username,
-            Some("Group") => name == AUTHENTICATED || who.groups.iter().any(|group| group == name),
+            Some("Group") => {
+                (name == AUTHENTICATED && who.username != ANONYMOUS) || who.groups.iter().any(|group| group == name)
+            }
             Some("ServiceAccount") => {
                 let namespace = subject["namespace"].as_str().unwrap_or_default();
                 who.username == format!("system:serviceaccount:{namespace}:{name}")

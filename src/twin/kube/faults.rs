@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode, header};
 use serde_json::json;
 
+use super::{Answer, Caller};
 use crate::twin::faults::Fault;
 use crate::twin::world::World;
 
@@ -12,10 +13,10 @@ use crate::twin::world::World;
 pub fn answer(
     world: &mut World,
     cluster: &str,
-    caller: &str,
+    caller: Caller<'_>,
     parts: &Parts,
     body: &[u8],
-) -> Result<Response<Vec<u8>>, kube::Error> {
+) -> Result<Response<Answer>, kube::Error> {
     let (name, effect) = call_of(parts);
     match world.faults.judge(name, effect) {
         Some(Fault::Throttled) => Ok(status(429, "TooManyRequests", "too many requests, please try again later")),
@@ -57,12 +58,12 @@ fn broken() -> kube::Error {
     kube::Error::Service(Box::new(broken))
 }
 
-fn status(code: u16, reason: &str, message: &str) -> Response<Vec<u8>> {
+fn status(code: u16, reason: &str, message: &str) -> Response<Answer> {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": reason, "code": code,
     });
-    let mut response = Response::new(body.to_string().into_bytes());
+    let mut response = Response::new(Answer::Whole(body.to_string().into_bytes()));
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response

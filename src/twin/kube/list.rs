@@ -1,5 +1,6 @@
 //! Objects on the wire: one, and many page by page. Written straight from the store, so that a read clones nothing.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use base64::Engine;
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::kinds::Served;
 use super::request::Ask;
+use super::revision::{self, Moment};
 use super::selector::{Fields, Labels};
 use super::status::{bad_request, internal};
 use super::store::{Objects, Store};
@@ -64,6 +66,17 @@ impl Serialize for Shown<'_> {
 
 fn write(object: &Value, form: Form<'_>, into: &mut Vec<u8>) -> Result<(), Problem> {
     serde_json::to_writer(into, &Shown(object, form)).map_err(|error| internal(error.to_string()))
+}
+
+/// Writes an object as it is, under this version.
+pub fn write_whole(object: &Value, api_version: &str, into: &mut Vec<u8>) {
+    // A value that was read from JSON can be written as JSON.
+    let _ = write(object, Form::Whole(api_version), into);
+}
+
+/// Writes the metadata of an object.
+pub fn write_metadata(object: &Value, into: &mut Vec<u8>) {
+    let _ = write(object, Form::Metadata, into);
 }
 
 /// One object as the request wants it.
@@ -122,16 +135,29 @@ pub fn many(
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
-        text => text
-            .parse::<usize>()
-            .map_err(|_| bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")))?,
+        text => match text.parse::<i64>() {
+            // What is below zero limits nothing.
+            Ok(limit) => usize::try_from(limit).unwrap_or(0),
+            Err(_) => return Err(bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
+        },
     };
-    let (mut revision, mut after) = (store.revision(), None);
+    let (mut moment, mut after) = (revision::of_list(ask, store)?, None);
     if !ask.param("continue").is_empty() {
         let token = Token::read(ask.param("continue"))?;
-        revision = token.revision;
+        moment = token.revision.map_or(Moment::Now, Moment::At);
         after = Some(token.after);
     }
+    let objects = match moment {
+        Moment::Now => Cow::Borrowed(store.list(&served.table)),
+        Moment::At(revision) => store.list_at(&served.table, revision).ok_or_else(|| match &after {
+            Some(after) => revision::forgotten_page(Token { revision: None, after: after.clone() }.write()),
+            None => revision::forgotten(),
+        })?,
+    };
+    let revision = match moment {
+        Moment::Now => store.revision(),
+        Moment::At(revision) => revision,
+    };
     let metadata_only = ask.wants("PartialObjectMetadataList");
     let api_version = served.api_version();
     let form = match sheet {
@@ -144,7 +170,7 @@ pub fn many(
     let mut count = 0;
     let mut last: Option<&str> = None;
     let mut more = 0;
-    for (key, object) in within(store.list(&served.table), namespace, after.as_deref()) {
+    for (key, object) in within(&objects, namespace, after.as_deref()) {
         if !selected.has(object) {
             continue;
         }
@@ -160,8 +186,12 @@ pub fn many(
         last = Some(key);
     }
     let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if served.custom && !metadata_only {
+        // Lists of custom kinds say that there is no more.
+        metadata["continue"] = json!("");
+    }
     if let (Some(last), true) = (last, more > 0) {
-        metadata["continue"] = json!(Token { revision, after: last.to_owned() }.write());
+        metadata["continue"] = json!(Token { revision: Some(revision), after: last.to_owned() }.write());
         if selected.labels.is_empty() && selected.fields.is_empty() {
             metadata["remainingItemCount"] = json!(more);
         }
@@ -188,23 +218,29 @@ pub fn many(
 
 /// Where the next page starts.
 struct Token {
-    revision: u64,
+    /// Of the first page; `None`: whatever is there.
+    revision: Option<u64>,
     after: String,
 }
 
 impl Token {
     fn write(&self) -> String {
-        let text = json!({ "v": "meta.k8s.io/v1", "rv": self.revision, "start": self.after }).to_string();
+        let text = json!({ "v": "meta.k8s.io/v1", "rv": self.revision.map_or(json!(-1), |revision| json!(revision)), "start": self.after }).to_string();
         URL_SAFE_NO_PAD.encode(text)
     }
 
     fn read(text: &str) -> Result<Token, Problem> {
-        let refused = || bad_request("continue key is not valid: illegal base64 data at input byte 0");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| refused())?;
-        match (value["rv"].as_u64(), value["start"].as_str()) {
-            (Some(revision), Some(after)) => Ok(Token { revision, after: after.to_owned() }),
-            _ => Err(refused()),
+        let refused = |why: &str| bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused("illegal base64 data at input byte 0"))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            let first = String::from_utf8_lossy(&bytes).chars().next().unwrap_or(' ');
+            refused(&format!("invalid character '{first}' looking for beginning of value"))
+        })?;
+        match (value["rv"].as_i64(), value["start"].as_str()) {
+            (Some(revision), Some(after)) => {
+                Ok(Token { revision: u64::try_from(revision).ok(), after: after.to_owned() })
+            }
+            _ => Err(refused("incorrect encoded start")),
         }
     }
 }
@@ -231,6 +267,53 @@ mod tests {
         let (_, second) = wire.get(&format!("{MAPS}?limit=2&continue={token}"));
         assert_eq!((names(&second), &second["metadata"]["continue"]), (vec!["c", "kube-root-ca.crt"], &Value::Null));
         assert_eq!(wire.get(&format!("{MAPS}?continue=nonsense")).0, 400);
+    }
+
+    #[test]
+    fn pages_show_one_state_until_it_is_forgotten() {
+        let mut wire = Wire::new();
+        for name in ["a", "b", "c"] {
+            wire.config_map(name);
+        }
+        let (_, first) = wire.get(&format!("{MAPS}?limit=1"));
+        let token = first["metadata"]["continue"].as_str().unwrap().to_owned();
+        wire.delete(&format!("{MAPS}/b"));
+        wire.config_map("bb");
+        let (_, second) = wire.get(&format!("{MAPS}?continue={token}"));
+        assert_eq!(names(&second), ["b", "c", "kube-root-ca.crt"]);
+        assert_eq!(second["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+        let then = first["metadata"]["resourceVersion"].as_str().unwrap();
+        let exact = format!("{MAPS}?resourceVersion={then}&resourceVersionMatch=Exact");
+        assert_eq!(names(&wire.get(&exact).1), ["a", "b", "c", "kube-root-ca.crt"]);
+        wire.world.store_mut("prod").unwrap().compact();
+        assert_eq!(wire.get(&exact).0, 410);
+        let (code, expired) = wire.get(&format!("{MAPS}?continue={token}"));
+        assert_eq!((code, expired["reason"].as_str()), (410, Some("Expired")));
+        let token = expired["metadata"]["continue"].as_str().unwrap();
+        assert_eq!(names(&wire.get(&format!("{MAPS}?continue={token}")).1), ["bb", "c", "kube-root-ca.crt"]);
+    }
+
+    #[test]
+    fn a_read_is_as_fresh_as_it_asks_for() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let (code, problem) = wire.get(&format!("{MAPS}?resourceVersion=99999"));
+        assert_eq!((code, problem["details"]["retryAfterSeconds"].as_i64()), (504, Some(1)));
+        assert_eq!(wire.get(&format!("{MAPS}/a?resourceVersion=99999")).0, 504);
+        for query in ["resourceVersion=0", "resourceVersion=1", "limit=-1"] {
+            assert_eq!(names(&wire.get(&format!("{MAPS}?{query}")).1), ["a", "kube-root-ca.crt"], "{query}");
+        }
+        for (query, code) in [
+            ("resourceVersion=x", 400),
+            ("resourceVersionMatch=Exact", 422),
+            ("resourceVersion=0&resourceVersionMatch=Exact", 422),
+            ("resourceVersion=1&resourceVersionMatch=Nope", 422),
+            ("sendInitialEvents=true", 422),
+        ] {
+            assert_eq!(wire.get(&format!("{MAPS}?{query}")).0, code, "{query}");
+        }
+        let (code, problem) = wire.get(&format!("{MAPS}/a?resourceVersion=x"));
+        assert_eq!((code, problem.get("reason")), (500, None));
     }
 
     #[test]

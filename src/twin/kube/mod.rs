@@ -6,24 +6,36 @@ pub mod bootstrap;
 pub mod crd;
 pub mod defaults;
 pub mod discovery;
+pub mod evict;
 pub mod faults;
 pub mod fields;
+pub mod history;
+pub mod identify;
+pub mod index;
 pub mod kinds;
 pub mod list;
+pub mod log;
 pub mod openapi;
 pub mod patch;
 pub mod path;
 pub mod protobuf;
+pub mod quantity;
 pub mod remove;
 pub mod request;
+pub mod revision;
+pub mod scale;
 pub mod schema;
 pub mod selector;
 pub mod serve;
 pub mod status;
 pub mod store;
 pub mod table;
+pub mod twice;
 pub mod typed;
 pub mod validate;
+mod validate_kinds;
+mod validate_pod;
+pub mod watch;
 pub mod write;
 
 use http::request::Parts;
@@ -33,7 +45,9 @@ use serde_json::Value;
 use self::kinds::Found;
 use self::remove::Options;
 use self::serve::Reply;
+use self::watch::Watch;
 use self::write::{Unknown, Write};
+use super::physics::access::Identity;
 use super::world::World;
 
 /// Why the API server says no: a `Status` of `Failure`.
@@ -49,15 +63,46 @@ pub struct Problem {
     pub details: Value,
 }
 
-/// Answers one request to the API server of a cluster, and settles the world. `caller` is the ARN of who asks.
-pub fn answer(world: &mut World, cluster: &str, caller: &str, parts: &Parts, body: &[u8]) -> Response<Vec<u8>> {
-    let reply = serve::serve(world, cluster, caller, &request::Ask::read(parts, body))
-        .unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
+/// Bytes of a body that the API server reads.
+pub const BODY_MAX: usize = 3 << 20;
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Caller<'a> {
+    /// Somebody of AWS, by ARN: access entries and aws-auth say who that is to the cluster.
+    Arn(&'a str),
+    /// A user of the cluster.
+    User(&'a Identity),
+    /// Whoever shows credentials that nobody knows.
+    Unknown,
+}
+
+/// What an API server sends back.
+pub enum Answer {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Events for as long as somebody reads them.
+    Watch(Box<Watch>),
+}
+
+/// Answers one request to the API server of a cluster, and settles the world.
+pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Response<Answer> {
+    let asked = match body.len() {
+        ..=BODY_MAX => serve::serve(world, cluster, caller, &request::Ask::read(parts, body)),
+        _ => Err(status::too_large(&format!("limit is {BODY_MAX}"))),
+    };
+    let reply = asked.unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
     // A read leaves nothing to settle, and settling nothing is quick.
     super::physics::settle(world);
-    let mut response = Response::new(reply.body);
+    let mut response = Response::new(reply.answer);
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
+    for warning in reply.warnings {
+        // As RFC 7234 has it: a code, an agent, a quoted text.
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", serde_json::Value::from(warning))) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
     response
 }
 
@@ -76,6 +121,10 @@ pub fn create(world: &mut World, cluster: &str, kind: &str, mut object: Value) {
         if object[field].is_null() {
             object[field] = Value::String(value);
         }
+    }
+    write::fill(world, cluster, &served, &mut object);
+    if kind == "pods" {
+        defaults::admit(&mut object);
     }
     write::complete(world, cluster, &served, &mut object);
     write::store_new(world, cluster, &served, object);
@@ -101,6 +150,8 @@ pub fn apply(world: &mut World, cluster: &str, manager: &str, force: bool, objec
         manager: manager.to_owned(),
         dry_run: false,
         unknown: Unknown::Refused,
+        twice: Vec::new(),
+        warnings: std::cell::RefCell::default(),
     };
     write.apply(world, &name, force, object)
 }
@@ -147,6 +198,12 @@ pub(in crate::twin) mod wire {
                 "pods of gone nodes go",
                 "nodes leave",
                 "nodes become ready",
+                "cordoned nodes are tainted",
+                "claims find volumes",
+                "volumes in use stay",
+                "services know their pods",
+                "stateful sets keep their pods",
+                "jobs run",
                 "deployments roll",
                 "replica sets keep their count",
                 "daemon sets run on every node",
@@ -172,10 +229,17 @@ pub(in crate::twin) mod wire {
                 request = request.header(*name, *value);
             }
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let answer = super::answer(&mut self.world, "prod", &self.caller, &parts, body);
-            let text = String::from_utf8(answer.body().clone()).unwrap();
+            let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, body);
+            let code = answer.status().as_u16();
+            let text = match answer.into_body() {
+                super::Answer::Whole(bytes) => String::from_utf8(bytes).unwrap(),
+                super::Answer::Watch(mut watch) => {
+                    // What it tells at once, as text.
+                    return (code, Value::String(String::from_utf8(watch.take(&self.world).unwrap()).unwrap()));
+                }
+            };
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            (answer.status().as_u16(), value)
+            (code, value)
         }
 
         pub fn get(&mut self, path: &str) -> (u16, Value) {

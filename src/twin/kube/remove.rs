@@ -3,9 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::kinds::{self, DEFINITIONS, Served};
-use super::selector::Labels;
-use super::store::{Store, key};
+use super::kinds::{DEFINITIONS, Served};
 use super::{Problem, status};
 use crate::twin::world::{World, moment};
 
@@ -14,6 +12,7 @@ use crate::twin::world::{World, moment};
 pub struct Options {
     grace: Option<i64>,
     propagation: Option<String>,
+    orphans: Option<bool>,
     uid: Option<String>,
     version: Option<String>,
     /// Whether nothing is to be done.
@@ -24,40 +23,66 @@ impl Options {
     /// Of the body of a DELETE, or of an eviction.
     pub fn read(body: &Value) -> Result<Options, Problem> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let known = ["Orphan", "Background", "Foreground"];
-        let propagation = text(&body["propagationPolicy"]);
-        let refused = |wrong| Err(status::invalid_as("DeleteOptions.meta.k8s.io", "", json!({}), &[wrong]));
-        if propagation.as_deref().is_some_and(|policy| !known.contains(&policy)) {
-            return refused(status::unsupported(
-                "propagationPolicy",
-                &body["propagationPolicy"],
-                &["Foreground", "Background", "Orphan", "nil"],
-            ));
-        }
-        let dry_run = match body["dryRun"].as_array() {
-            None => false,
-            Some(list) if list.iter().all(|one| one == "All") => !list.is_empty(),
-            Some(_) => return refused(status::unsupported("dryRun", &body["dryRun"], &["All"])),
-        };
-        Ok(Options {
+        let options = Options {
             grace: body["gracePeriodSeconds"].as_i64(),
-            propagation,
+            propagation: text(&body["propagationPolicy"]),
+            orphans: body["orphanDependents"].as_bool(),
             uid: text(&body["preconditions"]["uid"]),
             version: text(&body["preconditions"]["resourceVersion"]),
-            dry_run,
-        })
+            dry_run: body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+        };
+        if body["dryRun"].as_array().into_iter().flatten().any(|one| one != "All") {
+            return Err(refused(status::unsupported("dryRun", &body["dryRun"], &["All"])));
+        }
+        options.checked()
     }
 
-    /// With the parameters of the URL, which count more.
-    pub fn with_params(mut self, grace: &str, propagation: &str) -> Options {
-        if let Ok(seconds) = grace.parse() {
-            self.grace = Some(seconds);
+    /// With the parameters of the URL, which count where there is no body.
+    pub fn with_params(mut self, grace: &str, propagation: &str, orphans: &str) -> Result<Options, Problem> {
+        if !grace.is_empty() {
+            let seconds = grace.parse();
+            let why = || status::bad_request(format!("strconv.ParseInt: parsing {grace:?}: invalid syntax"));
+            self.grace = Some(seconds.map_err(|_| why())?);
         }
         if !propagation.is_empty() {
             self.propagation = Some(propagation.to_owned());
         }
-        self
+        if !orphans.is_empty() {
+            self.orphans = Some(orphans == "true" || orphans == "1");
+        }
+        self.checked()
     }
+
+    /// Without the version that the object must have.
+    pub fn forget_version(&mut self) {
+        self.version = None;
+    }
+
+    fn checked(self) -> Result<Options, Problem> {
+        let Some(policy) = self.propagation.as_deref() else { return Ok(self) };
+        if self.orphans.is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            return Err(refused(status::invalid("propagationPolicy", &json!(policy), why)));
+        }
+        if !["Foreground", "Background", "Orphan"].contains(&policy) {
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            return Err(refused(status::unsupported("propagationPolicy", &json!(policy), &known)));
+        }
+        Ok(self)
+    }
+
+    /// What becomes of what the object owns: as it is said, in one of two ways.
+    fn policy(&self) -> Option<&str> {
+        match self.orphans {
+            Some(true) => Some("Orphan"),
+            Some(false) => Some("Background"),
+            None => self.propagation.as_deref(),
+        }
+    }
+}
+
+fn refused(wrong: status::Wrong) -> Problem {
+    status::invalid_as("DeleteOptions.meta.k8s.io", "", json!({}), &[wrong])
 }
 
 /// What became of an object.
@@ -95,6 +120,14 @@ pub fn delete(
     if options.dry_run {
         return Ok(if waits { Gone::Later(ended) } else { Gone::Now(object) });
     }
+    if !waits && served.table == "pods" {
+        // A pod ends gracefully, even if in no time.
+        if let Some(store) = world.store_mut(cluster) {
+            store.remove(&served.table, key);
+        }
+        world.forget(&format!("kube/{}", served.table), &format!("{cluster}/{key}"));
+        return Ok(Gone::Now(ended));
+    }
     if waits {
         let stored = world.store_mut(cluster).and_then(|store| store.update(&served.table, ended).cloned());
         return Ok(Gone::Later(stored.unwrap_or(object)));
@@ -109,18 +142,40 @@ pub fn delete(
     Ok(Gone::Now(object))
 }
 
+/// Refuses the deletion of what is not there, or not as it has to be.
+pub fn check(world: &World, cluster: &str, served: &Served, key: &str, options: &Options) -> Result<(), Problem> {
+    let name = key.rsplit_once('/').filter(|_| served.namespaced).map_or(key, |(_, name)| name);
+    match world.store(cluster).and_then(|store| store.get(&served.table, key)) {
+        Some(object) => preconditions(served, name, object, options),
+        None => Err(status::not_found(served, name)),
+    }
+}
+
 fn preconditions(served: &Served, name: &str, object: &Value, options: &Options) -> Result<(), Problem> {
     let metadata = &object["metadata"];
-    for (wanted, field, word) in
-        [(&options.uid, "uid", "UID"), (&options.version, "resourceVersion", "ResourceVersion")]
-    {
-        let found = metadata[field].as_str().unwrap_or_default();
-        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
-            let why = format!("Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}");
-            return Err(status::conflict(served, name, &why));
-        }
-    }
-    Ok(())
+    let (uid, version) = (text_of(&metadata["uid"]), text_of(&metadata["resourceVersion"]));
+    let why = if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
+        format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
+             deleted and then recreated"
+        )
+    } else if let Some(wanted) = options.version.as_deref().filter(|wanted| *wanted != version) {
+        format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
+             The object might have been modified"
+        )
+    } else {
+        return Ok(());
+    };
+    // Here the server names the kind, not the resource.
+    let mut problem = status::conflict(served, name, &why);
+    problem.message = problem.message.replacen(&served.resource(), &served.qualified_kind(), 1);
+    problem.details["kind"] = json!(served.kind);
+    Err(problem)
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// The seconds that an object may take to end: pods that run somewhere have some.
@@ -144,8 +199,8 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     let mut object = object.clone();
     let metadata = &mut object["metadata"];
     let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.retain(|one| options.propagation.is_none() || (one != "orphan" && one != "foregroundDeletion"));
-    match options.propagation.as_deref() {
+    finalizers.retain(|one| options.policy().is_none() || (one != "orphan" && one != "foregroundDeletion"));
+    match options.policy() {
         Some("Foreground") => finalizers.push(json!("foregroundDeletion")),
         Some("Orphan") => finalizers.push(json!("orphan")),
         _ => {}
@@ -160,7 +215,12 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     let is_shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|before| grace < before);
     if metadata["deletionTimestamp"].is_null() || is_shorter {
         metadata["deletionTimestamp"] = json!(moment::text(world.now + SignedDuration::from_secs(grace)));
-        metadata["deletionGracePeriodSeconds"] = json!(grace);
+        if served.table != "namespaces" {
+            metadata["deletionGracePeriodSeconds"] = json!(grace);
+        }
+        if let Some(generation) = metadata["generation"].as_i64().filter(|_| !is_shorter) {
+            metadata["generation"] = json!(generation + 1);
+        }
     }
     if served.table == "namespaces" {
         object["status"]["phase"] = json!("Terminating");
@@ -187,6 +247,10 @@ pub fn told(served: &Served, gone: Gone) -> Value {
             | "persistentvolumes"
             | "serviceaccounts"
             | "resourcequotas"
+            | "storageclasses.storage.k8s.io"
+            | "csidrivers.storage.k8s.io"
+            | "csinodes.storage.k8s.io"
+            | "volumeattachments.storage.k8s.io"
             | "podtemplates"
     );
     match gone {
@@ -201,134 +265,6 @@ pub fn told(served: &Served, gone: Gone) -> Value {
             json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
         }
     }
-}
-
-const BUDGETS: &str = "poddisruptionbudgets.policy";
-
-/// Evicts a pod, where its budget lets it go.
-pub fn evict(
-    world: &mut World,
-    cluster: &str,
-    namespace: &str,
-    name: &str,
-    eviction: &Value,
-    dry_run: bool,
-) -> Result<Value, Problem> {
-    let store = world.store(cluster).ok_or_else(|| status::internal("the API server has stopped"))?;
-    let Some(pods) = kinds::of_table(store, "pods") else { return Err(status::no_such_path()) };
-    let key = key(Some(namespace), name);
-    let Some(pod) = store.get("pods", &key) else { return Err(status::not_found(&pods, name)) };
-    if eviction["metadata"]["name"].as_str().is_some_and(|given| given != name) {
-        return Err(status::bad_request("name in URL does not match name in Eviction object"));
-    }
-    let mut options = Options::read(&eviction["deleteOptions"])?;
-    options.dry_run |= dry_run;
-    let is_exempt = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
-        || !pod["metadata"]["deletionTimestamp"].is_null();
-    if !is_exempt && !world.is_off("disruption budgets") {
-        budget_allows(store, namespace, pod)?;
-    }
-    delete(world, cluster, &pods, &key, &options)?;
-    Ok(json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 }))
-}
-
-fn budget_allows(store: &Store, namespace: &str, pod: &Value) -> Result<(), Problem> {
-    let here = super::list::within(store.list(BUDGETS), Some(namespace), None).map(|(_, budget)| budget);
-    let ours: Vec<&Value> = here
-        .filter(|budget| Labels::of_object(&budget["spec"]["selector"]).match_labels(&pod["metadata"]["labels"]))
-        .collect();
-    let budget = match *ours {
-        [] => return Ok(()),
-        [one] => one,
-        _ => {
-            return Err(status::internal(
-                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-            ));
-        }
-    };
-    let count = Count::of(store, namespace, budget);
-    // A pod that is not ready may go while the others are enough.
-    let policy = budget["spec"]["unhealthyPodEvictionPolicy"].as_str().unwrap_or("IfHealthyBudget");
-    if !is_ready(pod) && (policy == "AlwaysAllow" || (count.healthy >= count.needed && count.needed > 0)) {
-        return Ok(());
-    }
-    if count.healthy > count.needed {
-        return Ok(());
-    }
-    let name = budget["metadata"]["name"].as_str().unwrap_or_default();
-    Err(status::disruption(name, count.needed, count.healthy))
-}
-
-/// The pods of a budget.
-struct Count {
-    healthy: i64,
-    needed: i64,
-}
-
-impl Count {
-    fn of(store: &Store, namespace: &str, budget: &Value) -> Count {
-        let labels = Labels::of_object(&budget["spec"]["selector"]);
-        let here = super::list::within(store.list("pods"), Some(namespace), None).map(|(_, pod)| pod);
-        let pods: Vec<&Value> = here
-            .filter(|pod| labels.match_labels(&pod["metadata"]["labels"]))
-            .filter(|pod| !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")))
-            .collect();
-        let healthy = pods.iter().filter(|pod| is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null()).count();
-        let expected = i64::try_from(wanted(store, namespace, &pods)).unwrap_or(i64::MAX);
-        let spec = &budget["spec"];
-        let needed = match (share(&spec["minAvailable"], expected), share(&spec["maxUnavailable"], expected)) {
-            (Some(least), _) => least,
-            (None, Some(most)) => (expected - most).max(0),
-            (None, None) => 0,
-        };
-        Count { healthy: i64::try_from(healthy).unwrap_or(i64::MAX), needed }
-    }
-}
-
-/// How many pods their owners want; each that has no owner is wanted itself.
-fn wanted(store: &Store, namespace: &str, pods: &[&Value]) -> u64 {
-    let mut owners: Vec<&str> = Vec::new();
-    let mut wanted = 0;
-    for pod in pods {
-        let owner = pod["metadata"]["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|owner| owner["controller"] == true);
-        let Some(owner) = owner else {
-            wanted += 1;
-            continue;
-        };
-        let uid = owner["uid"].as_str().unwrap_or_default();
-        if owners.contains(&uid) {
-            continue;
-        }
-        owners.push(uid);
-        let tables = ["replicasets.apps", "statefulsets.apps", "replicationcontrollers"];
-        let key = key(Some(namespace), owner["name"].as_str().unwrap_or_default());
-        let found =
-            tables.iter().filter_map(|table| store.get(table, &key)).find(|found| found["metadata"]["uid"] == uid);
-        let of_owner = |pod: &&&Value| {
-            pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|one| one["uid"] == uid)
-        };
-        let there = pods.iter().filter(of_owner).count() as u64;
-        wanted += found.and_then(|found| found["spec"]["replicas"].as_u64()).unwrap_or(there);
-    }
-    wanted
-}
-
-/// A number, or a percentage of all, rounded up.
-fn share(value: &Value, of: i64) -> Option<i64> {
-    if let Some(number) = value.as_i64() {
-        return Some(number);
-    }
-    let percent: i64 = value.as_str()?.strip_suffix('%')?.parse().ok()?;
-    Some((of * percent + 99) / 100)
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
 #[cfg(test)]
@@ -392,7 +328,12 @@ mod tests {
         let (code, problem) =
             wire.ask(&format!("DELETE {MAPS}/a"), &[("content-type", "application/json")], Some(&options));
         assert_eq!((code, &problem["reason"]), (409, &json!("Conflict")));
-        assert!(problem["message"].as_str().unwrap().contains("Precondition failed: UID in precondition: other"));
+        assert!(
+            problem["message"]
+                .as_str()
+                .unwrap()
+                .contains("the UID in the precondition (other) does not match the UID in record")
+        );
     }
 
     #[test]
@@ -422,24 +363,6 @@ mod tests {
         assert_eq!((code, &problem["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
         let (code, problem) = wire.delete("/api/v1/namespaces/kube-system");
         assert!(code == 403 && problem["message"].as_str().unwrap().ends_with("this namespace may not be deleted"));
-    }
-
-    #[test]
-    fn a_budget_keeps_a_pod() {
-        let mut wire = Wire::new();
-        running(&mut wire, "a");
-        let budget = json!({ "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "name": "web" },
-            "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "web" } } } });
-        assert_eq!(wire.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget).0, 201);
-        let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "a", "namespace": "default" } });
-        let (code, problem) = wire.post(&format!("{PODS}/a/eviction"), eviction.clone());
-        assert_eq!(code, 429);
-        assert_eq!(problem["message"], "Cannot evict pod as it would violate the pod's disruption budget.");
-        let cause = "The disruption budget web needs 1 healthy pods and has 1 currently";
-        assert_eq!(problem["details"]["causes"][0]["message"], cause);
-        running(&mut wire, "b");
-        assert_eq!(wire.post(&format!("{PODS}/a/eviction"), eviction).0, 201);
-        assert!(wire.get(&format!("{PODS}/a")).1["metadata"]["deletionTimestamp"].is_string());
     }
 
     #[test]

@@ -10,9 +10,11 @@ use super::remove::{self, Options};
 use super::request::{Ask, Place};
 use super::store::{Store, key};
 use super::table::{self, Sheet};
+use super::watch::Watch;
 use super::write::{Unknown, Write};
-use super::{Problem, discovery, patch, status};
-use crate::twin::physics::access::{self, Identity};
+use super::{Answer, Caller, Problem, discovery, evict, identify, log, revision, scale, status};
+use crate::twin::physics::access::Identity;
+use crate::twin::physics::pod::set_condition;
 use crate::twin::world::World;
 
 /// An answer.
@@ -21,14 +23,20 @@ pub struct Reply {
     pub code: u16,
     /// Its content type.
     pub media: &'static str,
-    /// Its bytes.
-    pub body: Vec<u8>,
+    /// Its body.
+    pub answer: Answer,
+    /// What it warns of.
+    pub warnings: Vec<String>,
 }
 
 impl Reply {
     /// JSON.
     pub fn json(code: u16, body: Vec<u8>) -> Reply {
-        Reply { code, media: "application/json", body }
+        Reply::whole(code, "application/json", body)
+    }
+
+    fn whole(code: u16, media: &'static str, body: Vec<u8>) -> Reply {
+        Reply { code, media, answer: Answer::Whole(body), warnings: Vec::new() }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
@@ -36,7 +44,7 @@ impl Reply {
     }
 
     fn text(code: u16, text: &str) -> Reply {
-        Reply { code, media: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+        Reply::whole(code, "text/plain; charset=utf-8", text.as_bytes().to_vec())
     }
 }
 
@@ -52,7 +60,7 @@ struct Aim<'a> {
 }
 
 /// Answers a request; nothing is settled yet.
-pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> Result<Reply, Problem> {
+pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>) -> Result<Reply, Problem> {
     let Some(store) = world.store(cluster) else {
         return Err(Problem {
             code: 503,
@@ -61,13 +69,13 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
             details: Value::Null,
         });
     };
-    let Some(who) = access::identity(world, cluster, caller) else { return Err(status::unauthorized()) };
+    let who = identify::identify(world, store, cluster, caller, ask)?;
     let found = ask.place().and_then(|place| {
         let served = kinds::find(store, &place.group, &place.version, &place.plural)?;
         Some((place, served))
     });
-    let Some((place, served)) = found else { return beside(world, cluster, store, ask) };
-    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
+    let Some((place, served)) = found else { return beside(world, cluster, store, &who, ask) };
+    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
     let verb = verb_of(ask, &place, &served)?;
     let sheet = table::sheet(store, world.now, &served, ask)?;
     let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
@@ -77,9 +85,11 @@ pub fn serve(world: &mut World, cluster: &str, caller: &str, ask: &Ask<'_>) -> R
 }
 
 /// What is no object.
-fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<Reply, Problem> {
+fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
+    identify::may_get_path(who, &ask.path)?;
+    authorize::check_path(who, ask)?;
     if ask.method != Method::GET {
-        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere()) };
+        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
@@ -87,12 +97,23 @@ fn beside(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Result<
     if ask.path.first().is_some_and(|first| first == "openapi") {
         ask.acceptable()?;
     }
-    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere()) };
+    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere(store, ask)) };
     Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
 
-fn nowhere() -> Reply {
-    Reply::text(404, "404 page not found\n")
+/// A path that means nothing: below the groups that are served the API answers, elsewhere the web server does.
+fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
+    let path: Vec<&str> = ask.path.iter().map(String::as_str).collect();
+    let is_served = match path.as_slice() {
+        ["api", ..] => true,
+        ["apis", group, ..] => kinds::all_of(store).iter().any(|kind| kind.group == **group),
+        _ => false,
+    };
+    if is_served {
+        Reply::value(404, &status::no_such_path().status())
+    } else {
+        Reply::text(404, "404 page not found\n")
+    }
 }
 
 /// The place, where a kind can have objects there.
@@ -170,8 +191,9 @@ impl Aim<'_> {
             }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
-                let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
-                Ok(Reply::json(201, list::one(ask, self.served, self.sheet.as_ref(), &created)?))
+                let write = self.write(ask, "CreateOptions")?;
+                let created = write.create(world, ask.object(&self.served.kind)?)?;
+                self.written(ask, 201, write, &created)
             }
             "update" => self.update(world, ask),
             "patch" => self.patch(world, ask),
@@ -181,7 +203,7 @@ impl Aim<'_> {
                 Ok(Reply::value(200, &remove::told(self.served, gone)))
             }
             "deletecollection" => self.delete_collection(world, ask),
-            _ => Err(status::not_simulated("watching objects")),
+            _ => self.watch(world, ask),
         }
     }
 
@@ -194,21 +216,29 @@ impl Aim<'_> {
         found.ok_or_else(|| status::not_found(self.served, self.name()))
     }
 
+    fn watch(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        let namespace = self.place.namespace.as_deref();
+        let watch = Watch::begin(self.store(world)?, self.cluster, ask, self.served, self.sheet.clone(), namespace)?;
+        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)), warnings: Vec::new() })
+    }
+
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        revision::check_get(ask, self.store(world)?)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), self.object(world)?)?))
     }
 
     fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
         let manager = ask.manager();
         if manager.len() > 128 {
-            let wrong = status::invalid("fieldManager", &json!(manager), "may not be more than 128 bytes");
+            let wrong = status::too_long("fieldManager", 128);
             return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
         }
         let unknown = match ask.param("fieldValidation") {
             "Strict" => Unknown::Refused,
-            "" | "Warn" | "Ignore" => Unknown::Dropped,
+            "" | "Warn" => Unknown::Told,
+            "Ignore" => Unknown::Dropped,
             other => {
-                let wrong = status::unsupported("fieldValidation", &json!(other), &["Ignore", "Warn", "Strict"]);
+                let wrong = status::unsupported("fieldValidation", &json!(other), &["", "Ignore", "Strict", "Warn"]);
                 return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
             }
         };
@@ -220,12 +250,21 @@ impl Aim<'_> {
             manager,
             dry_run: ask.is_dry_run(options)?,
             unknown,
+            twice: if unknown == Unknown::Dropped { Vec::new() } else { ask.twice() },
+            warnings: std::cell::RefCell::default(),
         })
     }
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
-        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
+        let write = self.write(ask, "UpdateOptions")?;
+        let updated = write.update(world, self.name(), ask.object(&self.served.kind)?)?;
+        self.written(ask, 200, write, &updated)
+    }
+
+    /// What was written, with what the answer warns of.
+    fn written(&self, ask: &Ask<'_>, code: u16, write: Write<'_>, object: &Value) -> Result<Reply, Problem> {
+        let reply = Reply::json(code, list::one(ask, self.served, self.sheet.as_ref(), object)?);
+        Ok(Reply { warnings: write.warnings.into_inner(), ..reply })
     }
 
     fn patch(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -236,7 +275,7 @@ impl Aim<'_> {
                 return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
             }
             let patched = write.patch(world, self.name(), ask)?;
-            return Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &patched)?));
+            return self.written(ask, 200, write, &patched);
         }
         let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
         if is_new {
@@ -248,16 +287,19 @@ impl Aim<'_> {
             let wrong = status::required("fieldManager", "is required for apply patch");
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
-        let applied = write.apply(world, self.name(), ask.says("force"), ask.yaml()?)?;
-        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, self.sheet.as_ref(), &applied)?))
+        let applied = write.apply(world, self.name(), ask.says("force"), ask.applied()?)?;
+        self.written(ask, if is_new { 201 } else { 200 }, write, &applied)
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
-        let body = if ask.has_body() { ask.object()? } else { Value::Null };
-        let mut options =
-            Options::read(&body)?.with_params(ask.param("gracePeriodSeconds"), ask.param("propagationPolicy"));
-        options.dry_run |= ask.is_dry_run("DeleteOptions")?;
-        Ok(options)
+        if ask.has_body() {
+            return Options::read(&ask.delete_options()?);
+        }
+        let dry_run = ask.is_dry_run("DeleteOptions")?;
+        let (grace, orphans) = (ask.param("gracePeriodSeconds"), ask.param("orphanDependents"));
+        let mut options = Options::default();
+        options.dry_run = dry_run;
+        options.with_params(grace, ask.param("propagationPolicy"), orphans)
     }
 
     fn delete_collection(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -268,30 +310,47 @@ impl Aim<'_> {
         let mut items = Vec::new();
         for key in keys {
             match remove::delete(world, self.cluster, self.served, &key, &options)? {
-                remove::Gone::Now(object) | remove::Gone::Later(object) => items.push(object),
+                remove::Gone::Now(mut object) | remove::Gone::Later(mut object) => {
+                    // Items of built-in kinds do not say what they are.
+                    if let Some(map) = object.as_object_mut().filter(|_| !self.served.custom) {
+                        map.remove("apiVersion");
+                        map.remove("kind");
+                    }
+                    items.push(object);
+                }
             }
         }
         let revision = self.store(world)?.revision().to_string();
         let kind = format!("{}List", self.served.kind);
-        let told = json!({
+        let mut told = json!({
             "kind": kind, "apiVersion": self.served.api_version(),
             "metadata": { "resourceVersion": revision }, "items": items,
         });
+        if self.served.custom {
+            told["metadata"]["continue"] = json!("");
+        }
         Ok(Reply::value(200, &told))
     }
 
     /// A part of an object.
     fn part(&self, world: &mut World, ask: &Ask<'_>, part: &str) -> Result<Reply, Problem> {
         match (part, self.verb) {
-            ("status" | "approval", "get") => self.get(world, ask),
-            ("status" | "approval", "update") => self.update(world, ask),
-            ("status" | "approval", "patch") => self.patch(world, ask),
+            ("status" | "approval" | "ephemeralcontainers", "get") => self.get(world, ask),
+            ("status" | "approval" | "ephemeralcontainers", "update") => self.update(world, ask),
+            ("status" | "approval" | "ephemeralcontainers", "patch") => self.patch(world, ask),
             ("finalize", _) => self.finalize(world, ask),
             ("scale", _) => self.scale(world, ask),
-            ("log", _) => self.log(world, ask),
+            ("log", _) => Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?)),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = remove::evict(world, self.cluster, namespace, self.name(), &ask.object()?, dry_run)?;
+                let told = evict::evict(
+                    world,
+                    self.cluster,
+                    namespace,
+                    self.name(),
+                    &ask.object(&self.served.kind)?,
+                    dry_run,
+                )?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),
@@ -302,101 +361,48 @@ impl Aim<'_> {
 
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let old = self.object(world)?.clone();
-        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object()?, false)?;
+        let updated = self.write(ask, "UpdateOptions")?.replace(world, old, ask.object(&self.served.kind)?, false)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
-    /// `Scale` of an object: how many there should be.
-    fn scale_of(&self, object: &Value) -> Value {
-        let metadata = &object["metadata"];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let pairs = object["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
-        let selector: Vec<String> = pairs.map(|(key, value)| format!("{key}={}", text(value))).collect();
-        json!({
-            "kind": "Scale", "apiVersion": "autoscaling/v1",
-            "metadata": {
-                "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
-                "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
-            },
-            "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(0) },
-            "status": { "replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": selector.join(",") },
-        })
-    }
-
     fn scale(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let old = self.object(world)?.clone();
-        let before = self.scale_of(&old);
-        let after = match self.verb {
-            "get" => return Ok(Reply::value(200, &before)),
-            "update" => ask.object()?,
-            _ => match ask.media() {
-                "application/json-patch+json" => patch::json(&before, &ask.json()?)?,
-                "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-                    patch::merge(&before, &ask.json()?)
-                }
-                _ => return Err(status::not_simulated("applying a scale")),
-            },
-        };
-        let Some(replicas) = after["spec"]["replicas"].as_i64().filter(|replicas| *replicas >= 0) else {
-            let wrong =
-                status::invalid("spec.replicas", &after["spec"]["replicas"], "must be greater than or equal to 0");
-            return Err(status::invalid_as("Scale.autoscaling", self.name(), json!({ "kind": "Scale" }), &[wrong]));
-        };
-        let mut new = old.clone();
-        new["spec"]["replicas"] = json!(replicas);
-        new["metadata"]["resourceVersion"] = after["metadata"]["resourceVersion"].clone();
-        let mut write = self.write(ask, "UpdateOptions")?;
+        let options = if self.verb == "patch" { "PatchOptions" } else { "UpdateOptions" };
+        let mut write = self.write(ask, options)?;
         // Whoever scales owns the number of replicas as a part of the object.
         write.subresource = "";
-        let stored = write.replace(world, old, new, false)?;
-        Ok(Reply::value(200, &self.scale_of(&stored)))
-    }
-
-    fn log(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let pod = self.object(world)?;
-        let containers = pod["spec"]["containers"].as_array().map_or(&[][..], Vec::as_slice);
-        let names: Vec<&str> = containers.iter().filter_map(|one| one["name"].as_str()).collect();
-        let name = self.name();
-        let container = match (ask.param("container"), &*names) {
-            ("", [only]) => (*only).to_owned(),
-            ("", _) => {
-                return Err(status::bad_request(format!(
-                    "a container name must be specified for pod {name}, choose one of: [{}]",
-                    names.join(" ")
-                )));
-            }
-            (given, _) if names.contains(&given) => given.to_owned(),
-            (given, _) => return Err(status::bad_request(format!("container {given} is not valid for pod {name}"))),
-        };
-        if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() {
-            return Ok(Reply::text(200, ""));
-        }
-        if pod["status"]["phase"] == "Pending" {
-            return Err(status::bad_request(format!(
-                "container \"{container}\" in pod \"{name}\" is waiting to start: ContainerCreating"
-            )));
-        }
-        // Nothing runs in a twin: what a container writes is that it started.
-        let started = pod["status"]["startTime"].as_str().unwrap_or_default();
-        Ok(Reply::text(200, &format!("{started} {container} started\n")))
+        Ok(Reply::value(200, &scale::answer(world, write, self.verb, self.name(), ask)?))
     }
 
     fn bind(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let node = ask.object()?["target"]["name"].as_str().unwrap_or_default().to_owned();
-        let pod = self.object(world)?;
-        if let Some(other) = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty()) {
-            let why = format!("pod {} is already assigned to node \"{other}\"", self.name());
-            return Err(status::conflict(self.served, self.name(), &why));
+        let binding = ask.object(&self.served.kind)?;
+        let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+        if node.is_empty() {
+            let wrong = status::required("target.name", "");
+            return Err(status::invalid_as("Binding", self.name(), json!({ "kind": "Binding" }), &[wrong]));
+        }
+        let (pod, name) = (self.object(world)?, self.name());
+        let placed = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty());
+        let refusal = match placed {
+            _ if !pod["metadata"]["deletionTimestamp"].is_null() => {
+                Some(format!("pod {name} is being deleted, cannot be assigned to a host"))
+            }
+            Some(other) => Some(format!("pod {name} is already assigned to node \"{other}\"")),
+            None if pod["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) => {
+                Some(format!("pod {name} has non-empty .spec.schedulingGates"))
+            }
+            None => None,
+        };
+        if let Some(why) = refusal {
+            let part = Served { plural: "pods/binding".to_owned(), ..self.served.clone() };
+            return Err(status::conflict(&part, name, &why));
         }
         let (key, now) = (self.key(), world.now_text());
-        let condition = json!({ "type": "PodScheduled", "status": "True", "lastTransitionTime": now });
-        if let Some(store) = world.store_mut(self.cluster) {
+        let condition = json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null });
+        if let Some(store) = world.store_mut(self.cluster).filter(|_| !ask.is_dry_run("CreateOptions").unwrap_or(false))
+        {
             store.change(&self.served.table, &key, |pod| {
                 pod["spec"]["nodeName"] = json!(node);
-                let mut conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-                conditions.retain(|one| one["type"] != "PodScheduled");
-                conditions.push(condition);
-                pod["status"]["conditions"] = Value::Array(conditions);
+                set_condition(pod, &now, condition);
             });
         }
         Ok(Reply::value(
@@ -407,7 +413,7 @@ impl Aim<'_> {
 
     fn token(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         self.object(world)?;
-        let mut request = ask.object()?;
+        let mut request = ask.object(&self.served.kind)?;
         let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
         let until = world.now + jiff::SignedDuration::from_secs(seconds);
         let token = world.digits("token", 32);
@@ -417,7 +423,7 @@ impl Aim<'_> {
 
     /// A question that is answered and not stored.
     fn review(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let mut asked = ask.object()?;
+        let mut asked = ask.object(&self.served.kind)?;
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();

@@ -3,10 +3,14 @@
 //! The store keeps what etcd and the generic registry keep (uid, resourceVersion, generation, creationTimestamp) and
 //! knows nothing of kinds; validation, defaults and field ownership stand in front of it, controllers behind it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use super::history::{Change, History};
+use super::index::{Changed, Index};
 
 /// Objects of one kind by `namespace/name`, or by name where the kind is not namespaced.
 pub type Objects = BTreeMap<String, Value>;
@@ -24,7 +28,9 @@ pub struct Store {
     #[serde(default)]
     objects: BTreeMap<String, Objects>,
     #[serde(skip)]
-    dirty: BTreeSet<String>,
+    index: Index,
+    #[serde(skip)]
+    history: History,
 }
 
 /// The key of an object: `namespace/name`, or the name.
@@ -63,26 +69,25 @@ impl Store {
         self.objects.iter().filter(|(_, objects)| !objects.is_empty()).map(|(kind, _)| kind.as_str())
     }
 
-    /// Stores a new object: gives it its resourceVersion; the caller gave it uid and creationTimestamp. `generation` is 1
-    /// where the object has a `spec`.
+    /// Stores a new object: gives it its resourceVersion; the caller gave it uid, creationTimestamp and generation.
     pub fn create(&mut self, kind: Kind<'_>, mut object: Value) -> &Value {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        if object.get("spec").is_some() && object["metadata"]["generation"].is_null() {
-            object["metadata"]["generation"] = json!(1);
-        }
-        self.dirty.insert(kind.to_owned());
         let key = key_of(&object);
-        let slot = self.objects.entry(kind.to_owned()).or_default().entry(key).or_insert(Value::Null);
-        *slot = object;
-        slot
+        let objects = self.objects.entry(kind.to_owned()).or_default();
+        self.index.note(kind, &key, objects.get(&key), Some(&object));
+        let before = objects.insert(key.clone(), object);
+        self.history.note(kind, &key, self.revision, before, objects.len());
+        objects.entry(key).or_insert(Value::Null)
     }
 
     /// Replaces an object that is there. A write that changes nothing keeps the resourceVersion; one that changes what is
-    /// outside of `metadata` and `status` gets the next generation. Answers what is stored now.
+    /// outside of `metadata` and `status`, or that makes it end, gets the next generation. Answers what is stored now.
     pub fn update(&mut self, kind: Kind<'_>, mut object: Value) -> Option<&Value> {
         let key = key_of(&object);
-        let slot = self.objects.get_mut(kind)?.get_mut(&key)?;
+        let objects = self.objects.get_mut(kind)?;
+        let count = objects.len();
+        let slot = objects.get_mut(&key)?;
         object["metadata"]["resourceVersion"] = slot["metadata"]["resourceVersion"].clone();
         object["metadata"]["generation"] = slot["metadata"]["generation"].clone();
         if object["metadata"]["generation"].is_null() {
@@ -91,15 +96,18 @@ impl Store {
         if object == *slot {
             return Some(slot);
         }
+        let ends = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let wants_otherwise = differs_in_desire(slot, &object) || (ends(&object) && !ends(slot));
         if let Some(generation) = slot["metadata"]["generation"].as_i64()
-            && differs_in_desire(slot, &object)
+            && wants_otherwise
         {
             object["metadata"]["generation"] = json!(generation + 1);
         }
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        self.dirty.insert(kind.to_owned());
-        *slot = object;
+        self.index.note(kind, &key, Some(&*slot), Some(&object));
+        let before = std::mem::replace(slot, object);
+        self.history.note(kind, &key, self.revision, Some(before), count);
         Some(slot)
     }
 
@@ -112,15 +120,110 @@ impl Store {
 
     /// Removes an object at once, whatever its finalizers say.
     pub fn remove(&mut self, kind: Kind<'_>, key: &str) -> Option<Value> {
-        let removed = self.objects.get_mut(kind)?.remove(key)?;
+        let objects = self.objects.get_mut(kind)?;
+        let removed = objects.remove(key)?;
         self.revision += 1;
-        self.dirty.insert(kind.to_owned());
+        self.index.note(kind, key, Some(&removed), None);
+        self.history.note(kind, key, self.revision, Some(removed.clone()), objects.len());
         Some(removed)
     }
 
-    /// Kinds that changed since the last time.
-    pub(in crate::twin) fn take_dirty(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.dirty)
+    /// The revision after which every change of a kind is known.
+    pub fn history_begins(&self, kind: Kind<'_>) -> u64 {
+        self.history.begins(kind, self.revision)
+    }
+
+    /// The changes of a kind after a revision, each with what stood there after it.
+    pub fn changes<'s>(
+        &'s self,
+        kind: Kind<'s>,
+        after: u64,
+    ) -> impl Iterator<Item = (&'s Change, Option<&'s Value>)> + 's {
+        let now = move |change: &Change| self.get(kind, &change.key);
+        self.history.since(kind, after).map(move |change| (change, self.history.after(kind, change, now(change))))
+    }
+
+    /// Objects of a kind as they were at an earlier revision; `None`: that is too long ago.
+    pub fn list_at(&self, kind: Kind<'_>, revision: u64) -> Option<Cow<'_, Objects>> {
+        if revision < self.history_begins(kind) {
+            return None;
+        }
+        let mut objects = Cow::Borrowed(self.list(kind));
+        let mut seen = BTreeSet::new();
+        for change in self.history.since(kind, revision) {
+            // The first change after that time found what stood there then.
+            if seen.insert(&change.key) {
+                match &change.before {
+                    Some(before) => objects.to_mut().insert(change.key.clone(), before.clone()),
+                    None => objects.to_mut().remove(&change.key),
+                };
+            }
+        }
+        Some(objects)
+    }
+
+    /// Forgets what was, as etcd does when it is compacted.
+    pub fn compact(&mut self) {
+        self.history.compact(self.revision);
+    }
+
+    /// What follows from the objects.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Makes the index of objects that were read from a file; all of them count as changed.
+    pub(in crate::twin) fn reindex(&mut self) {
+        self.index = Index::default();
+        for (kind, objects) in &self.objects {
+            for (key, object) in objects {
+                self.index.note(kind, key, None, Some(object));
+            }
+        }
+    }
+
+    /// Makes the controllers look at an object again, though it is as it was.
+    pub fn touch(&mut self, kind: Kind<'_>, key: &str) {
+        if let Some(object) = self.objects.get(kind).and_then(|objects| objects.get(key)) {
+            self.index.touch(kind, key, object);
+        }
+    }
+
+    /// The same with all objects of a kind.
+    pub(in crate::twin) fn touch_all(&mut self, kind: Kind<'_>) {
+        for (key, object) in self.objects.get(kind).into_iter().flatten() {
+            self.index.touch(kind, key, object);
+        }
+    }
+
+    /// What changed since the last time.
+    pub(in crate::twin) fn take_changed(&mut self) -> Changed {
+        self.index.take_changed()
+    }
+
+    /// All that is there, as if all of it had changed.
+    pub(in crate::twin) fn everything(&self) -> Changed {
+        let mut all = self.clone();
+        all.reindex();
+        all.take_changed()
+    }
+
+    /// The object with this uid, and where it is.
+    pub fn by_uid(&self, uid: &str) -> Option<(&str, &str, &Value)> {
+        let place = self.index.place(uid)?;
+        Some((&place.kind, &place.key, self.get(&place.kind, &place.key)?))
+    }
+
+    /// Objects of a kind that an owner owns, by their keys.
+    pub fn owned(&self, uid: &str, kind: &'static str) -> impl Iterator<Item = (&str, &Value)> {
+        self.index.owned_of(uid, kind).filter_map(move |key| Some((key, self.get(kind, key)?)))
+    }
+
+    /// Objects of a kind in a namespace, by their keys.
+    pub fn within<'s>(&'s self, kind: Kind<'_>, namespace: &str) -> impl Iterator<Item = (&'s String, &'s Value)> {
+        let from = format!("{namespace}/");
+        let until = from.clone();
+        self.list(kind).range(from..).take_while(move |(key, _)| key.starts_with(&until))
     }
 }
 

@@ -29,7 +29,7 @@ const PREFIX: usize = 16;
 
 fn manage(world: &mut World) {
     for cluster in world.clusters() {
-        let nodes = nodes(world, &cluster);
+        let nodes = nodes(world, &cluster, &looked_at(world, &cluster));
         if nodes.is_empty() {
             continue;
         }
@@ -98,17 +98,29 @@ struct Node {
     waiting: Vec<String>,
 }
 
-fn nodes(world: &World, cluster: &str) -> Vec<Node> {
+/// Nodes that changed or whose pods did; all of them where interfaces changed, or where they go.
+fn looked_at(world: &World, cluster: &str) -> BTreeSet<String> {
+    let changes = world.changes();
+    let elsewhere = [INTERFACES, "kube/eniconfigs.crd.k8s.amazonaws.com"];
+    match world.store(cluster) {
+        Some(store) if changes.has_any(&elsewhere) => store.list("nodes").keys().cloned().collect(),
+        _ => changes.of(cluster).nodes(),
+    }
+}
+
+fn nodes(world: &World, cluster: &str, names: &BTreeSet<String>) -> Vec<Node> {
     let Some(store) = world.store(cluster) else { return Vec::new() };
     let mut managers: BTreeMap<&str, &Value> = BTreeMap::new();
-    let mut pods: BTreeMap<&str, Vec<(&String, &Value)>> = BTreeMap::new();
-    for (key, pod) in store.list("pods") {
-        let Some(name) = pod["spec"]["nodeName"].as_str() else { continue };
-        if pod["metadata"]["labels"]["k8s-app"] == "aws-node" && pod::has_condition(pod, "ContainersReady") {
-            managers.insert(name, pod);
-        }
-        if !pod::on_host_network(pod) && !pod::is_over(pod) {
-            pods.entry(name).or_default().push((key, pod));
+    let mut pods: BTreeMap<&str, Vec<(&str, &Value)>> = BTreeMap::new();
+    for name in names {
+        let own = store.index().pods_on(name).filter_map(|key| Some((key, store.get("pods", key)?)));
+        for (key, pod) in own {
+            if pod["metadata"]["labels"]["k8s-app"] == "aws-node" && pod::has_condition(pod, "ContainersReady") {
+                managers.insert(name, pod);
+            }
+            if !pod::on_host_network(pod) && !pod::is_over(pod) {
+                pods.entry(name).or_default().push((key, pod));
+            }
         }
     }
     let node = |(name, manager): (&str, &Value)| {
@@ -129,7 +141,7 @@ fn nodes(world: &World, cluster: &str) -> Vec<Node> {
             pods_max: text(&object["status"]["capacity"], "pods").parse().unwrap_or(110),
             place: place(world, cluster, &knobs, object, instance, manager),
             given: own.iter().filter_map(|(_, pod)| address(pod)).collect(),
-            waiting: own.iter().filter(|(_, pod)| waits(pod)).map(|(key, _)| (*key).clone()).collect(),
+            waiting: own.iter().filter(|(_, pod)| waits(pod)).map(|(key, _)| (*key).to_owned()).collect(),
             knobs,
         })
     };
@@ -371,6 +383,7 @@ impl Pool {
             requester_managed: false,
             attached_to: Some((&self.node.instance, index)),
             tags,
+            address: None,
         };
         let id = interface::create(world, &new).ok()?;
         // aws-node marks what it attaches, so that nothing is left behind when the instance ends.

@@ -1,29 +1,35 @@
 //! DaemonSets: a pod on every node that fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod::{self, share};
+use super::revision::{self, HASH};
 use super::selection::{list, made_for, text, untolerated, wants_node};
+use super::{event, timer};
 use crate::twin::kube;
 use crate::twin::kube::store::key_of;
 use crate::twin::world::World;
 
 const DAEMON_SETS: &str = "daemonsets.apps";
-const HASH: &str = "controller-revision-hash";
+const WHO: &str = "daemonset-controller";
 
 /// Lets every DaemonSet come one step nearer to what it says.
 pub fn run(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let sets: Vec<Value> = store.list(DAEMON_SETS).values().cloned().collect();
-        if sets.is_empty() {
-            continue;
-        }
+        let changes = world.changes();
+        let changed = changes.of(&cluster);
+        let concerned = changed.concerned(store.index(), DAEMON_SETS);
+        let has_news = |key: &String| !changed.keys("nodes").is_empty() || concerned.contains(key);
+        let sets = store.list(DAEMON_SETS).iter().filter(|(key, _)| has_news(key));
+        let sets: Vec<Value> = sets.map(|(_, set)| set.clone()).collect();
         let respects_taints = !world.is_off("scheduler respects taints");
         for set in sets.into_iter().filter(|set| !pod::is_ending(set)) {
-            let plan = Plan::of(world, &cluster, &set, respects_taints);
+            let Some(revision) = revision::ensure(world, &cluster, &set) else { continue };
+            let plan = Plan::of(world, &cluster, &set, revision.hash, respects_taints);
             plan.act(world, &cluster, &set);
         }
     }
@@ -36,6 +42,10 @@ struct Plan {
     create: Vec<String>,
     delete: Vec<String>,
     status: Value,
+    /// Revisions that pods have.
+    used: BTreeSet<String>,
+    /// When a pod that is ready will have been so for long enough.
+    next: Option<Timestamp>,
 }
 
 /// What a pod of this set would be like, to be held against nodes.
@@ -46,7 +56,7 @@ fn sample(set: &Value) -> Value {
 }
 
 impl Plan {
-    fn of(world: &World, cluster: &str, set: &Value, taints: bool) -> Plan {
+    fn of(world: &World, cluster: &str, set: &Value, revision: String, taints: bool) -> Plan {
         let Some(store) = world.store(cluster) else { return Plan::default() };
         let sample = sample(set);
         let fits = |node: &Value| wants_node(&sample, node) && !(taints && untolerated(&sample, node).is_some());
@@ -56,16 +66,17 @@ impl Plan {
             .filter(|(_, node)| !pod::is_ending(node))
             .map(|(name, node)| (name.as_str(), fits(node)))
             .collect();
-        let uid = set["metadata"]["uid"].as_str();
         let mut on: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-        for pod in store.list("pods").values().filter(|pod| uid.is_some() && pod::controller_of(pod) == uid) {
+        for (_, pod) in store.owned(text(&set["metadata"], "uid"), "pods") {
             let node = pod["spec"]["nodeName"].as_str().or_else(|| made_for(pod));
             on.entry(node.unwrap_or_default()).or_default().push(pod);
         }
-        let mut plan = Plan { revision: pod::hash(&set["spec"]["template"]), ..Plan::default() };
+        let pods = on.values().flatten();
+        let used = pods.map(|pod| text(&pod["metadata"]["labels"], HASH).to_owned()).collect();
+        let mut plan = Plan { revision, used, ..Plan::default() };
         plan.place(&nodes, &on);
         plan.replace(set, &nodes, &on);
-        plan.count(set, &nodes, &on);
+        plan.count(set, &nodes, &on, world.now);
         plan
     }
 
@@ -107,8 +118,9 @@ impl Plan {
         self.delete.dedup();
     }
 
-    fn count(&mut self, set: &Value, nodes: &BTreeMap<&str, bool>, on: &BTreeMap<&str, Vec<&Value>>) {
-        let (mut wanted, mut current, mut ready, mut updated, mut misplaced) = (0, 0, 0, 0, 0);
+    fn count(&mut self, set: &Value, nodes: &BTreeMap<&str, bool>, on: &BTreeMap<&str, Vec<&Value>>, now: Timestamp) {
+        let seconds = set["spec"]["minReadySeconds"].as_i64().unwrap_or(0);
+        let (mut wanted, mut current, mut ready, mut available, mut updated, mut misplaced) = (0, 0, 0, 0, 0, 0);
         for (name, fits) in nodes {
             let pod = on.get(name).and_then(|pods| pods.iter().find(|pod| !pod::is_ending(pod)));
             if !fits {
@@ -119,6 +131,11 @@ impl Plan {
             let Some(pod) = pod else { continue };
             current += 1;
             ready += i64::from(pod::is_ready(pod));
+            match pod::available_at(pod, seconds) {
+                Some(since) if since <= now => available += 1,
+                Some(since) => self.next = Some(self.next.map_or(since, |next| next.min(since))),
+                None => {}
+            }
             updated += i64::from(pod["metadata"]["labels"][HASH] == self.revision);
         }
         self.status = json!({
@@ -128,9 +145,11 @@ impl Plan {
             "numberReady": ready,
             "observedGeneration": set["metadata"]["generation"],
         });
-        let unavailable = wanted - ready;
-        let others =
-            [("updatedNumberScheduled", updated), ("numberAvailable", ready), ("numberUnavailable", unavailable)];
+        let others = [
+            ("updatedNumberScheduled", updated),
+            ("numberAvailable", available),
+            ("numberUnavailable", wanted - available),
+        ];
         for (name, count) in others.into_iter().filter(|(_, count)| *count > 0) {
             self.status[name] = json!(count);
         }
@@ -145,6 +164,14 @@ impl Plan {
         }
         for key in &self.delete {
             kube::delete(world, cluster, "pods", key);
+            let name = key.rsplit('/').next().unwrap_or(key);
+            event::normal(world, cluster, set, "SuccessfulDelete", &format!("Deleted pod: {name}"), WHO);
+        }
+        let mut used: Vec<&str> = self.used.iter().map(String::as_str).collect();
+        used.push(&self.revision);
+        revision::forget(world, cluster, set, &used);
+        if let Some(next) = self.next {
+            timer::look_at(world, cluster, DAEMON_SETS, &key_of(set), next);
         }
         if set["status"] != self.status
             && let Some(store) = world.store_mut(cluster)
@@ -164,7 +191,9 @@ fn make_for(world: &mut World, cluster: &str, set: &Value, node: &str, revision:
     *required = json!({ "nodeSelectorTerms": [{ "matchFields": [field] }] });
     let generation = set["metadata"]["generation"].as_i64().unwrap_or(1).to_string();
     let added = [(HASH, revision), ("pod-template-generation", generation.as_str())];
-    pod::make(world, cluster, &owner, &added, None);
+    if let Some(name) = pod::make(world, cluster, &owner, &added, None) {
+        event::normal(world, cluster, set, "SuccessfulCreate", &format!("Created pod: {name}"), WHO);
+    }
 }
 
 /// What pods of DaemonSets tolerate besides what they say.

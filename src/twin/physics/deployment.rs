@@ -1,13 +1,11 @@
-//! Deployments and the ReplicaSets by which they roll.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! Deployments: they roll by ReplicaSets, one for each template they ever had.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::pod::{self, share};
 use super::selection::{list, text};
+use super::{event, timer};
 use crate::twin::kube;
 use crate::twin::kube::store::key_of;
 use crate::twin::world::World;
@@ -15,71 +13,72 @@ use crate::twin::world::World;
 const DEPLOYMENTS: &str = "deployments.apps";
 const REPLICA_SETS: &str = "replicasets.apps";
 const REVISION: &str = "deployment.kubernetes.io/revision";
+const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+const MAX: &str = "deployment.kubernetes.io/max-replicas";
 const HASH: &str = "pod-template-hash";
+const WHO: &str = "deployment-controller";
 
-/// Lets every Deployment come one step nearer to what it says.
+/// Annotations that a Deployment does not hand on to its ReplicaSets.
+const OWN_ANNOTATIONS: &[&str] =
+    &["kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY, DESIRED, MAX];
+
+/// Lets every Deployment that something concerns come one step nearer to what it says.
 pub fn roll(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let deployments: Vec<Value> = store.list(DEPLOYMENTS).values().cloned().collect();
-        for deployment in deployments.into_iter().filter(|one| !pod::is_ending(one)) {
-            roll_one(world, &cluster, &deployment);
+        let concerned = world.changes().of(&cluster).concerned(store.index(), DEPLOYMENTS);
+        for key in concerned {
+            if let Some(one) = Rollout::of(world, &cluster, &key) {
+                one.step(world);
+            }
         }
     }
 }
 
-fn roll_one(world: &mut World, cluster: &str, deployment: &Value) {
-    let sets = sets_of(world, cluster, deployment);
-    let Some(current) = ensure_current(world, cluster, deployment, &sets) else { return };
-    number_revision(world, cluster, deployment, &current, &sets);
-    let rollout = Rollout::of(deployment, &current, sets_of(world, cluster, deployment));
-    for (key, replicas) in rollout.scales() {
-        if let Some(store) = world.store_mut(cluster) {
-            store.change(REPLICA_SETS, &key, |set| set["spec"]["replicas"] = json!(replicas));
-        }
-    }
-    drop_history(world, cluster, deployment, &current);
-    write_status(world, cluster, deployment, &current);
+/// A Deployment and its ReplicaSets, the oldest first.
+struct Rollout {
+    cluster: String,
+    key: String,
+    deployment: Value,
+    current: Option<Value>,
+    others: Vec<Value>,
 }
 
-fn sets_of(world: &World, cluster: &str, deployment: &Value) -> Vec<Value> {
-    let uid = deployment["metadata"]["uid"].as_str();
-    let Some(store) = world.store(cluster) else { return Vec::new() };
-    let own = store.list(REPLICA_SETS).values().filter(|set| pod::controller_of(set) == uid && uid.is_some());
-    own.filter(|set| !pod::is_ending(set)).cloned().collect()
+fn number(object: &Value, of: &str, key: &str) -> i64 {
+    object[of][key].as_i64().unwrap_or(0)
 }
 
-/// The key of the ReplicaSet with the template of now; made where there is none and the Deployment is not paused.
-fn ensure_current(world: &mut World, cluster: &str, deployment: &Value, sets: &[Value]) -> Option<String> {
-    let template = &deployment["spec"]["template"];
-    if let Some(found) = sets.iter().find(|set| without_hash(&set["spec"]["template"]) == *template) {
-        return Some(key_of(found));
+fn size(set: &Value) -> i64 {
+    number(set, "spec", "replicas")
+}
+
+fn annotated(object: &Value, key: &str) -> Option<i64> {
+    object["metadata"]["annotations"][key].as_str().and_then(|text| text.parse().ok())
+}
+
+fn wanted(deployment: &Value) -> i64 {
+    deployment["spec"]["replicas"].as_i64().unwrap_or(1)
+}
+
+fn is_rolling(deployment: &Value) -> bool {
+    deployment["spec"]["strategy"]["type"] != "Recreate"
+}
+
+fn surge(deployment: &Value) -> i64 {
+    let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
+    if is_rolling(deployment) { share(&rolling["maxSurge"], wanted(deployment), "25%", true) } else { 0 }
+}
+
+/// How many replicas may be missing while it rolls.
+fn missing_allowed(deployment: &Value) -> i64 {
+    let wanted = wanted(deployment);
+    if !is_rolling(deployment) || wanted == 0 {
+        return 0;
     }
-    if deployment["spec"]["paused"] == true {
-        return None;
-    }
-    let hash = pod::hash(template);
-    let name = format!("{}-{hash}", text(&deployment["metadata"], "name"));
-    let namespace = text(&deployment["metadata"], "namespace");
-    let mut template = template.clone();
-    template["metadata"]["labels"][HASH] = json!(hash);
-    let mut selector = deployment["spec"]["selector"].clone();
-    selector["matchLabels"][HASH] = json!(hash);
-    let set = json!({
-        "apiVersion": "apps/v1",
-        "kind": "ReplicaSet",
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": template["metadata"]["labels"],
-            "annotations": { REVISION: "0" },
-            "ownerReferences": pod::owned_by(deployment),
-        },
-        "spec": { "replicas": 0, "selector": selector, "template": template },
-        "status": { "replicas": 0 },
-    });
-    kube::create(world, cluster, REPLICA_SETS, set);
-    Some(kube::store::key(Some(namespace), &name))
+    let missing = share(&deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], wanted, "25%", false);
+    // Both zero would never move.
+    if missing == 0 && surge(deployment) == 0 { 1 } else { missing.min(wanted) }
 }
 
 /// A template as its Deployment has it. Where the Deployment's template has no labels, nor has this.
@@ -92,175 +91,483 @@ fn without_hash(template: &Value) -> Value {
 }
 
 fn revision(set: &Value) -> i64 {
-    set["metadata"]["annotations"][REVISION].as_str().and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// The set that is current has the highest revision: rolling back gives an old one a new number.
-fn number_revision(world: &mut World, cluster: &str, deployment: &Value, current: &str, sets: &[Value]) {
-    let others = sets.iter().filter(|set| key_of(set) != current).map(revision).max().unwrap_or(0);
-    let Some(store) = world.store_mut(cluster) else { return };
-    let own = store.get(REPLICA_SETS, current).map_or(0, revision);
-    let number = if own > others { own } else { others + 1 };
-    let annotate = |object: &mut Value| object["metadata"]["annotations"][REVISION] = json!(number.to_string());
-    store.change(REPLICA_SETS, current, annotate);
-    store.change(DEPLOYMENTS, &key_of(deployment), annotate);
-}
-
-/// Where a rollout stands.
-struct Rollout {
-    wanted: i64,
-    surge: i64,
-    unavailable: i64,
-    recreate: bool,
-    current: Option<Value>,
-    others: Vec<Value>,
-}
-
-fn number(object: &Value, of: &str, key: &str) -> i64 {
-    object[of][key].as_i64().unwrap_or(0)
-}
-
-fn wanted(deployment: &Value) -> i64 {
-    deployment["spec"]["replicas"].as_i64().unwrap_or(1)
-}
-
-/// How many replicas may be missing while it rolls.
-fn missing_allowed(deployment: &Value) -> i64 {
-    let rolling = &deployment["spec"]["strategy"]["rollingUpdate"];
-    let wanted = wanted(deployment);
-    let missing = share(&rolling["maxUnavailable"], wanted, "25%", false);
-    let surge = share(&rolling["maxSurge"], wanted, "25%", true);
-    // Both zero would never move.
-    if missing == 0 && surge == 0 { 1 } else { missing }
+    annotated(set, REVISION).unwrap_or(0)
 }
 
 impl Rollout {
-    fn of(deployment: &Value, current: &str, sets: Vec<Value>) -> Rollout {
-        let (current, others): (Vec<Value>, Vec<Value>) = sets.into_iter().partition(|set| key_of(set) == current);
-        let wanted = wanted(deployment);
-        Rollout {
-            wanted,
-            surge: share(&deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"], wanted, "25%", true),
-            unavailable: missing_allowed(deployment),
-            recreate: deployment["spec"]["strategy"]["type"] == "Recreate",
-            current: current.into_iter().next(),
-            others,
+    fn of(world: &mut World, cluster: &str, key: &str) -> Option<Rollout> {
+        adopt(world, cluster, key);
+        let store = world.store(cluster)?;
+        let deployment = store.get(DEPLOYMENTS, key)?.clone();
+        let own = store.owned(text(&deployment["metadata"], "uid"), REPLICA_SETS).map(|(_, set)| set);
+        let mut sets: Vec<Value> = own.filter(|set| !pod::is_ending(set)).cloned().collect();
+        sets.sort_by_key(|set| (text(&set["metadata"], "creationTimestamp").to_owned(), revision(set), key_of(set)));
+        let template = &deployment["spec"]["template"];
+        // A template that came past the API server lacks defaults that its set has: the name tells it, too.
+        let named = format!("{}-{}", text(&deployment["metadata"], "name"), pod::hash(template));
+        let is_of =
+            |set: &Value| without_hash(&set["spec"]["template"]) == *template || set["metadata"]["name"] == named;
+        let at = sets.iter().position(is_of);
+        let current = at.map(|at| sets.remove(at));
+        Some(Rollout { cluster: cluster.to_owned(), key: key.to_owned(), deployment, current, others: sets })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Value> {
+        self.others.iter().chain(&self.current)
+    }
+
+    fn sum(&self, of: &str, field: &str) -> i64 {
+        self.all().map(|set| number(set, of, field)).sum()
+    }
+
+    fn step(mut self, world: &mut World) {
+        if pod::is_ending(&self.deployment) {
+            return self.write_status(world, false);
+        }
+        self.note_pause(world);
+        let is_paused = self.deployment["spec"]["paused"] == true;
+        let wants = wanted(&self.deployment);
+        let is_scaled = self.all().any(|set| size(set) > 0 && annotated(set, DESIRED).is_some_and(|was| was != wants));
+        if is_paused || is_scaled {
+            if self.current.is_some() {
+                self.ensure_current(world);
+            }
+            self.scale(world);
+            return self.write_status(world, false);
+        }
+        let has_moved = if is_rolling(&self.deployment) {
+            self.ensure_current(world);
+            self.grow(world) || self.shrink(world)
+        } else {
+            self.recreate(world)
+        };
+        if !has_moved && self.is_complete() {
+            self.drop_history(world);
+        }
+        self.write_status(world, true);
+    }
+
+    fn change(&mut self, world: &mut World, change: impl FnOnce(&mut Value)) {
+        let Some(store) = world.store_mut(&self.cluster) else { return };
+        store.change(DEPLOYMENTS, &self.key, change);
+        if let Some(now) = store.get(DEPLOYMENTS, &self.key) {
+            self.deployment = now.clone();
         }
     }
 
-    /// The sets that change their size, and to what.
-    fn scales(&self) -> Vec<(String, i64)> {
-        let Some(current) = &self.current else { return Vec::new() };
-        let own = number(current, "spec", "replicas");
-        let mut scales = BTreeMap::new();
-        if self.recreate {
-            let busy = self.others.iter().any(|set| number(set, "status", "replicas") > 0);
-            scales.extend(self.others.iter().map(|set| (key_of(set), 0)));
-            scales.insert(key_of(current), if busy { own } else { self.wanted });
-        } else {
-            let total: i64 = own + self.others.iter().map(|set| number(set, "spec", "replicas")).sum::<i64>();
-            let grown = own + (self.wanted + self.surge - total).clamp(0, (self.wanted - own).max(0));
-            scales.insert(key_of(current), grown.min(self.wanted));
-            scales.extend(self.shrunk(current, own, total));
+    /// Says that it is paused, or goes on: a pause takes no time from its deadline.
+    fn note_pause(&mut self, world: &mut World) {
+        let is_paused = self.deployment["spec"]["paused"] == true;
+        let reason = progressing(&self.deployment).map_or("", |one| text(one, "reason"));
+        if self.deployment["spec"]["progressDeadlineSeconds"].is_null() || reason == "ProgressDeadlineExceeded" {
+            return;
         }
-        let sizes: BTreeMap<String, i64> =
-            self.others.iter().chain([current]).map(|set| (key_of(set), number(set, "spec", "replicas"))).collect();
-        scales.into_iter().filter(|(key, size)| sizes.get(key) != Some(size)).collect()
+        let condition = match (is_paused, reason == "DeploymentPaused") {
+            (true, false) => ("DeploymentPaused", "Deployment is paused"),
+            (false, true) => ("DeploymentResumed", "Deployment is resumed"),
+            _ => return,
+        };
+        let now = world.now_text();
+        self.change(world, |object| note(object, &now, ("Progressing", "Unknown"), condition));
+    }
+
+    /// Lets the ReplicaSet with the template of now be there, with the highest revision.
+    fn ensure_current(&mut self, world: &mut World) {
+        let next = self.others.iter().map(revision).max().unwrap_or(0) + 1;
+        let now = world.now_text();
+        let Some(set) = self.current.clone() else { return self.make_current(world, next) };
+        let (key, deployment) = (key_of(&set), self.deployment.clone());
+        let Some(store) = world.store_mut(&self.cluster) else { return };
+        store.change(REPLICA_SETS, &key, |set| {
+            annotate(set, &deployment, next);
+            let seconds = &deployment["spec"]["minReadySeconds"];
+            if set["spec"]["minReadySeconds"].as_i64().unwrap_or(0) != seconds.as_i64().unwrap_or(0) {
+                set["spec"]["minReadySeconds"] = seconds.clone();
+            }
+        });
+        let set = store.get(REPLICA_SETS, &key).cloned().unwrap_or(set);
+        let number = revision(&set);
+        let found = format!("Found new replica set \"{}\"", text(&set["metadata"], "name"));
+        self.current = Some(set);
+        let has_deadline = !self.deployment["spec"]["progressDeadlineSeconds"].is_null();
+        self.change(world, |object| {
+            number_it(object, number);
+            if has_deadline && progressing(object).is_none() {
+                note(object, &now, ("Progressing", "True"), ("FoundNewReplicaSet", &found));
+            }
+        });
+    }
+
+    fn make_current(&mut self, world: &mut World, number: i64) {
+        let deployment = &self.deployment;
+        let hash = pod::hash(&deployment["spec"]["template"]);
+        let name = format!("{}-{hash}", text(&deployment["metadata"], "name"));
+        let namespace = text(&deployment["metadata"], "namespace").to_owned();
+        let mut template = deployment["spec"]["template"].clone();
+        template["metadata"]["labels"][HASH] = json!(hash);
+        let mut selector = deployment["spec"]["selector"].clone();
+        selector["matchLabels"][HASH] = json!(hash);
+        let replicas = self.room_of_current(0);
+        let mut set = json!({
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": template["metadata"]["labels"],
+                "ownerReferences": pod::owned_by(deployment),
+            },
+            "spec": { "replicas": replicas, "selector": selector, "template": template },
+            "status": { "replicas": 0 },
+        });
+        if let Some(seconds) = deployment["spec"]["minReadySeconds"].as_i64().filter(|seconds| *seconds > 0) {
+            set["spec"]["minReadySeconds"] = json!(seconds);
+        }
+        annotate(&mut set, deployment, number);
+        annotate_sizes(&mut set, deployment);
+        kube::create(world, &self.cluster, REPLICA_SETS, set);
+        let key = kube::store::key(Some(&namespace), &name);
+        self.current = world.store(&self.cluster).and_then(|store| store.get(REPLICA_SETS, &key)).cloned();
+        if replicas > 0 {
+            let message = format!("Scaled up replica set {name} from 0 to {replicas}");
+            event::normal(world, &self.cluster, &self.deployment, "ScalingReplicaSet", &message, WHO);
+        }
+        let (now, made) = (world.now_text(), format!("Created new replica set \"{name}\""));
+        let has_deadline = !self.deployment["spec"]["progressDeadlineSeconds"].is_null();
+        self.change(world, |object| {
+            number_it(object, number);
+            if has_deadline {
+                note(object, &now, ("Progressing", "True"), ("NewReplicaSetCreated", &made));
+            }
+        });
+    }
+
+    /// How many the current set, of this size, may have now.
+    fn room_of_current(&self, own: i64) -> i64 {
+        let wants = wanted(&self.deployment);
+        if !is_rolling(&self.deployment) {
+            return wants;
+        }
+        let (there, most) = (self.sum("spec", "replicas"), wants + surge(&self.deployment));
+        if there >= most { own } else { own + (most - there).min(wants - own) }
+    }
+
+    /// Resizes a set; whether that changed its size.
+    fn resize(&mut self, world: &mut World, key: &str, to: i64) -> bool {
+        let deployment = self.deployment.clone();
+        let Some(store) = world.store_mut(&self.cluster) else { return false };
+        let Some(set) = store.get(REPLICA_SETS, key).cloned() else { return false };
+        let from = size(&set);
+        store.change(REPLICA_SETS, key, |set| {
+            set["spec"]["replicas"] = json!(to);
+            annotate_sizes(set, &deployment);
+        });
+        let now = store.get(REPLICA_SETS, key).cloned().unwrap_or_default();
+        for known in self.others.iter_mut().chain(&mut self.current).filter(|known| key_of(known) == key) {
+            *known = now.clone();
+        }
+        if from != to {
+            let word = if to > from { "up" } else { "down" };
+            let name = text(&set["metadata"], "name");
+            let message = format!("Scaled {word} replica set {name} from {from} to {to}");
+            event::normal(world, &self.cluster, &deployment, "ScalingReplicaSet", &message, WHO);
+        }
+        from != to
+    }
+
+    /// The current set gets as many as there is room for.
+    fn grow(&mut self, world: &mut World) -> bool {
+        let Some(current) = &self.current else { return false };
+        let (key, own, wants) = (key_of(current), size(current), wanted(&self.deployment));
+        let to = if own > wants { wants } else { self.room_of_current(own) };
+        self.resize(world, &key, to)
     }
 
     /// Old sets give way: first what does not run anyway, then as many as are spare.
-    fn shrunk(&self, current: &Value, own: i64, total: i64) -> Vec<(String, i64)> {
-        let least = self.wanted - self.unavailable;
-        let coming = (own - number(current, "status", "availableReplicas")).max(0);
-        let mut budget = (total - least - coming).max(0);
-        let mut sets: Vec<&Value> = self.others.iter().collect();
-        sets.sort_by_key(|set| revision(set));
-        let mut sizes: Vec<(String, i64, i64)> = sets
+    fn shrink(&mut self, world: &mut World) -> bool {
+        if self.others.iter().map(size).sum::<i64>() == 0 {
+            return false;
+        }
+        let least = wanted(&self.deployment) - missing_allowed(&self.deployment);
+        let coming =
+            self.current.as_ref().map_or(0, |current| size(current) - number(current, "status", "availableReplicas"));
+        let most = self.sum("spec", "replicas") - least - coming;
+        if most <= 0 {
+            return false;
+        }
+        let mut sizes: Vec<(String, i64, i64)> = self
+            .others
             .iter()
-            .map(|set| (key_of(set), number(set, "spec", "replicas"), number(set, "status", "availableReplicas")))
+            .map(|set| (key_of(set), size(set), number(set, "status", "availableReplicas")))
             .collect();
+        let mut budget = most;
         for (_, size, available) in &mut sizes {
             let cut = (*size - *available).clamp(0, budget);
             *size -= cut;
             budget -= cut;
         }
-        let running: i64 = number(current, "status", "availableReplicas")
-            + sizes.iter().map(|(_, size, have)| (*size).min(*have)).sum::<i64>();
-        let mut spare = (running - least).max(0).min(budget);
+        let mut spare = (self.sum("status", "availableReplicas") - least).max(0);
         for (_, size, _) in &mut sizes {
             let cut = (*size).min(spare);
             *size -= cut;
             spare -= cut;
         }
-        sizes.into_iter().map(|(key, size, _)| (key, size)).collect()
+        let mut has_moved = false;
+        for (key, size, _) in sizes {
+            has_moved |= self.resize(world, &key, size);
+        }
+        has_moved
+    }
+
+    /// All old pods go before the first new one comes.
+    fn recreate(&mut self, world: &mut World) -> bool {
+        let old: Vec<String> = self.others.iter().filter(|set| size(set) > 0).map(key_of).collect();
+        let mut has_moved = false;
+        for key in old {
+            has_moved |= self.resize(world, &key, 0);
+        }
+        if has_moved || self.has_old_pods(world) {
+            if self.current.is_some() {
+                self.ensure_current(world);
+            }
+            return true;
+        }
+        self.ensure_current(world);
+        self.grow(world)
+    }
+
+    fn has_old_pods(&self, world: &World) -> bool {
+        let Some(store) = world.store(&self.cluster) else { return false };
+        self.others.iter().any(|set| {
+            let mut pods = store.owned(text(&set["metadata"], "uid"), "pods");
+            pods.any(|(_, pod)| !pod::is_over(pod))
+        })
+    }
+
+    /// It is to have another size, or is paused: sets share what is more or less in proportion to their sizes.
+    fn scale(&mut self, world: &mut World) {
+        let wants = wanted(&self.deployment);
+        let active: Vec<Value> = self.all().filter(|set| size(set) > 0).cloned().collect();
+        let latest = self.current.as_ref().or(self.others.last());
+        let only = match &*active {
+            [] => latest.map(key_of),
+            [only] => Some(key_of(only)),
+            _ => None,
+        };
+        if let Some(key) = only {
+            self.resize(world, &key, wants);
+            return;
+        }
+        if active.is_empty() {
+            return;
+        }
+        let is_saturated = self.current.as_ref().is_some_and(|set| {
+            size(set) == wants
+                && annotated(set, DESIRED) == Some(wants)
+                && number(set, "status", "availableReplicas") == wants
+        });
+        if is_saturated {
+            let old: Vec<String> = self.others.iter().filter(|set| size(set) > 0).map(key_of).collect();
+            for key in old {
+                self.resize(world, &key, 0);
+            }
+        } else if is_rolling(&self.deployment) {
+            self.scale_in_proportion(world, active);
+        }
+    }
+
+    fn scale_in_proportion(&mut self, world: &mut World, mut active: Vec<Value>) {
+        let wants = wanted(&self.deployment);
+        let allowed = if wants > 0 { wants + surge(&self.deployment) } else { 0 };
+        let more = allowed - active.iter().map(size).sum::<i64>();
+        let age = |set: &Value| text(&set["metadata"], "creationTimestamp").to_owned();
+        // The largest first; of the same size the newer one where it grows, the older one where it shrinks.
+        active.sort_by_key(age);
+        if more > 0 {
+            active.reverse();
+        }
+        active.sort_by_key(|set| std::cmp::Reverse(size(set)));
+        let mut added = 0;
+        let mut sizes: Vec<(String, i64)> = Vec::new();
+        for set in &active {
+            let part = self.fraction(set, more, added);
+            added += part;
+            sizes.push((key_of(set), size(set) + part));
+        }
+        if let Some((_, first)) = sizes.first_mut() {
+            *first = (*first + more - added).max(0);
+        }
+        for (key, size) in sizes {
+            self.resize(world, &key, size);
+        }
+    }
+
+    /// The part of what is more (or less) that falls to one set.
+    fn fraction(&self, set: &Value, more: i64, added: i64) -> i64 {
+        let (own, wants) = (size(set), wanted(&self.deployment));
+        if own == 0 || more == 0 || more == added {
+            return 0;
+        }
+        let before = annotated(set, MAX).filter(|before| *before != 0);
+        let before = before.unwrap_or_else(|| number(&self.deployment, "status", "replicas"));
+        let fraction = if wants == 0 {
+            -own
+        } else if before == 0 {
+            0
+        } else {
+            // Rounded to the nearest.
+            (2 * own * (wants + surge(&self.deployment)) + before) / (2 * before) - own
+        };
+        if more > 0 { fraction.min(more - added) } else { fraction.max(more - added) }
+    }
+
+    /// Old sets beyond `revisionHistoryLimit` go.
+    fn drop_history(&self, world: &mut World) {
+        let Some(limit) = self.deployment["spec"]["revisionHistoryLimit"].as_u64() else { return };
+        let mut old: Vec<&Value> = self.others.iter().collect();
+        old.sort_by_key(|set| revision(set));
+        let over = old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+        for set in old.into_iter().take(over) {
+            let is_settled = set["status"]["observedGeneration"].as_i64() >= set["metadata"]["generation"].as_i64();
+            if size(set) == 0 && number(set, "status", "replicas") == 0 && is_settled {
+                kube::delete(world, &self.cluster, REPLICA_SETS, &key_of(set));
+            }
+        }
+    }
+
+    fn updated(&self) -> i64 {
+        self.current.as_ref().map_or(0, |set| number(set, "status", "replicas"))
+    }
+
+    fn is_complete(&self) -> bool {
+        let wants = wanted(&self.deployment);
+        self.updated() == wants
+            && self.sum("status", "replicas") == wants
+            && self.sum("status", "availableReplicas") == wants
+    }
+
+    fn status(&self) -> Value {
+        let available = self.sum("status", "availableReplicas");
+        let mut status = Map::new();
+        status.insert("observedGeneration".to_owned(), self.deployment["metadata"]["generation"].clone());
+        let counts = [
+            ("replicas", self.sum("status", "replicas")),
+            ("updatedReplicas", self.updated()),
+            ("readyReplicas", self.sum("status", "readyReplicas")),
+            ("availableReplicas", available),
+            ("unavailableReplicas", (self.sum("spec", "replicas") - available).max(0)),
+        ];
+        for (name, count) in counts.into_iter().filter(|(_, count)| *count != 0) {
+            status.insert(name.to_owned(), json!(count));
+        }
+        if self.all().any(|set| set["status"]["terminatingReplicas"].is_i64()) {
+            let ending = self.sum("status", "terminatingReplicas");
+            status.insert("terminatingReplicas".to_owned(), json!(ending));
+        }
+        for kept in ["conditions", "collisionCount"] {
+            if let Some(value) = self.deployment["status"].get(kept) {
+                status.insert(kept.to_owned(), value.clone());
+            }
+        }
+        Value::Object(status)
+    }
+
+    fn write_status(mut self, world: &mut World, rolls: bool) {
+        let now = world.now_text();
+        let (status, before) = (self.status(), self.deployment["status"].clone());
+        let enough = number(&json!({ "status": status }), "status", "availableReplicas")
+            >= wanted(&self.deployment) - missing_allowed(&self.deployment);
+        let set = self.current.as_ref().map(|set| text(&set["metadata"], "name").to_owned());
+        let of = match &set {
+            Some(set) => format!("ReplicaSet \"{set}\""),
+            None => format!("Deployment \"{}\"", text(&self.deployment["metadata"], "name")),
+        };
+        let is_complete = self.is_complete();
+        let time = world.now;
+        self.change(world, |object| {
+            object["status"] = status;
+            if enough {
+                let is = ("MinimumReplicasAvailable", "Deployment has minimum availability.");
+                note(object, &now, ("Available", "True"), is);
+            } else {
+                let is = ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.");
+                note(object, &now, ("Available", "False"), is);
+            }
+            if rolls {
+                note_progress(object, &before, &of, is_complete, (time, &now));
+            }
+        });
+        self.await_deadline(world);
+    }
+
+    fn await_deadline(&self, world: &mut World) {
+        let Some(progress) = progressing(&self.deployment) else { return };
+        let is_over = matches!(
+            text(progress, "reason"),
+            "ProgressDeadlineExceeded" | "NewReplicaSetAvailable" | "DeploymentPaused"
+        );
+        if let Some(due) = deadline(&self.deployment).filter(|_| !is_over) {
+            timer::look_at(world, &self.cluster, DEPLOYMENTS, &self.key, due);
+        }
     }
 }
 
-/// Old sets beyond `revisionHistoryLimit` go.
-fn drop_history(world: &mut World, cluster: &str, deployment: &Value, current: &str) {
-    let limit = deployment["spec"]["revisionHistoryLimit"].as_u64().unwrap_or(10);
-    let mut old = sets_of(world, cluster, deployment);
-    old.retain(|set| {
-        key_of(set) != current && number(set, "spec", "replicas") == 0 && number(set, "status", "replicas") == 0
-    });
-    old.sort_by_key(revision);
-    let over = old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-    for set in old.iter().take(over) {
-        kube::delete(world, cluster, REPLICA_SETS, &key_of(set));
+/// A Deployment that has never looked takes ReplicaSets that fit and belong to nobody, as after a deletion that
+/// orphaned them.
+fn adopt(world: &mut World, cluster: &str, key: &str) {
+    let Some(store) = world.store(cluster) else { return };
+    let Some(deployment) = store.get(DEPLOYMENTS, key) else { return };
+    if !deployment["status"]["observedGeneration"].is_null() {
+        return;
     }
-}
-
-fn write_status(world: &mut World, cluster: &str, deployment: &Value, current: &str) {
-    let key = key_of(deployment);
-    let sets = sets_of(world, cluster, deployment);
-    let now = world.now_text();
-    let sum = |of: &str, field: &str| sets.iter().map(|set| number(set, of, field)).sum::<i64>();
-    let updated = sets.iter().find(|set| key_of(set) == current).map_or(0, |set| number(set, "status", "replicas"));
-    let available = sum("status", "availableReplicas");
-    let counts = [
-        ("replicas", sum("status", "replicas")),
-        ("updatedReplicas", updated),
-        ("readyReplicas", sum("status", "readyReplicas")),
-        ("availableReplicas", available),
-        ("unavailableReplicas", (sum("spec", "replicas") - available).max(0)),
-    ];
-    let is_complete = is_complete(deployment, &counts);
+    let selector = deployment["spec"]["selector"].clone();
+    let namespace = text(&deployment["metadata"], "namespace");
+    let free = store.within(REPLICA_SETS, namespace).filter(|(_, set)| pod::may_adopt(&selector, set));
+    let free: Vec<String> = free.map(|(key, _)| key.clone()).collect();
+    let owner = pod::owned_by(deployment);
     let Some(store) = world.store_mut(cluster) else { return };
-    store.change(DEPLOYMENTS, &key, |object| {
-        let before = object["status"].clone();
-        object["status"] = status_of(object, &counts);
-        note_available(object, available, &now);
-        note_progress(object, &before, current, is_complete, &now);
-    });
-    await_deadline(world, cluster, &key, deployment, is_complete);
-}
-
-fn is_complete(deployment: &Value, counts: &[(&str, i64)]) -> bool {
-    let wanted = wanted(deployment);
-    counts.iter().all(|(name, count)| if *name == "unavailableReplicas" { *count == 0 } else { *count == wanted })
-}
-
-fn status_of(object: &Value, counts: &[(&str, i64)]) -> Value {
-    let mut status = Map::new();
-    status.insert("observedGeneration".to_owned(), object["metadata"]["generation"].clone());
-    for (name, count) in counts.iter().filter(|(_, count)| *count != 0) {
-        status.insert((*name).to_owned(), json!(count));
+    for key in free {
+        store.change(REPLICA_SETS, &key, |set| pod::adopt(set, &owner));
     }
-    if let Some(conditions) = object["status"].get("conditions") {
-        status.insert("conditions".to_owned(), conditions.clone());
-    }
-    Value::Object(status)
 }
 
-fn note_available(object: &mut Value, available: i64, now: &str) {
-    let enough = available >= wanted(object) - missing_allowed(object);
-    let condition = if enough {
-        json!({ "type": "Available", "status": "True", "reason": "MinimumReplicasAvailable",
-            "message": "Deployment has minimum availability.", "lastUpdateTime": now })
-    } else {
-        json!({ "type": "Available", "status": "False", "reason": "MinimumReplicasUnavailable",
-            "message": "Deployment does not have minimum availability.", "lastUpdateTime": now })
-    };
+/// Hands the Deployment's annotations and the next revision on to its current set.
+fn annotate(set: &mut Value, deployment: &Value, next: i64) {
+    for (key, value) in deployment["metadata"]["annotations"].as_object().into_iter().flatten() {
+        if !OWN_ANNOTATIONS.contains(&key.as_str()) {
+            set["metadata"]["annotations"][key] = value.clone();
+        }
+    }
+    let Some(before) = annotated(set, REVISION) else { return number_it(set, next) };
+    if before >= next {
+        return;
+    }
+    // What was rolled back to keeps the numbers that it had.
+    let history = text(&set["metadata"]["annotations"], REVISION_HISTORY);
+    let history = if history.is_empty() { before.to_string() } else { format!("{history},{before}") };
+    set["metadata"]["annotations"][REVISION_HISTORY] = json!(history);
+    number_it(set, next);
+}
+
+fn number_it(object: &mut Value, revision: i64) {
+    object["metadata"]["annotations"][REVISION] = json!(revision.to_string());
+}
+
+fn annotate_sizes(set: &mut Value, deployment: &Value) {
+    let wants = wanted(deployment);
+    set["metadata"]["annotations"][DESIRED] = json!(wants.to_string());
+    set["metadata"]["annotations"][MAX] = json!((wants + surge(deployment)).to_string());
+}
+
+/// Writes a condition unless its status and reason are there already.
+fn note(object: &mut Value, now: &str, (name, status): (&str, &str), (reason, message): (&str, &str)) {
+    let conditions = list(&object["status"]["conditions"]);
+    let known = conditions.iter().find(|one| one["type"] == name);
+    if known.is_some_and(|one| one["status"] == status && one["reason"] == reason) {
+        return;
+    }
+    let condition =
+        json!({ "type": name, "status": status, "reason": reason, "message": message, "lastUpdateTime": now });
     pod::set_condition(object, now, condition);
 }
 
@@ -268,152 +575,50 @@ fn progressing(object: &Value) -> Option<&Value> {
     list(&object["status"]["conditions"]).iter().find(|one| one["type"] == "Progressing")
 }
 
-fn note_progress(object: &mut Value, before: &Value, current: &str, is_complete: bool, now: &str) {
-    let set = current.rsplit('/').next().unwrap_or(current);
+/// When it has had time enough for its next step.
+fn deadline(deployment: &Value) -> Option<Timestamp> {
+    let seconds = deployment["spec"]["progressDeadlineSeconds"].as_i64()?;
+    let since = timer::time(progressing(deployment)?, "lastUpdateTime")?;
+    Some(timer::after(since, seconds))
+}
+
+fn note_progress(object: &mut Value, before: &Value, of: &str, is_complete: bool, (time, now): (Timestamp, &str)) {
+    if object["spec"]["progressDeadlineSeconds"].is_null() {
+        if let Some(conditions) = object["status"]["conditions"].as_array_mut() {
+            conditions.retain(|one| one["type"] != "Progressing");
+        }
+        return;
+    }
     let count = |status: &Value, name: &str| status[name].as_i64().unwrap_or(0);
     let after = object["status"].clone();
-    let more = ["updatedReplicas", "readyReplicas", "availableReplicas"];
+    let reason = progressing(object).map(|one| text(one, "reason").to_owned());
+    let reason = reason.as_deref();
+    if count(&after, "replicas") == count(&after, "updatedReplicas") && reason == Some("NewReplicaSetAvailable") {
+        return;
+    }
     let old = |status: &Value| count(status, "replicas") - count(status, "updatedReplicas");
-    let moved = more.iter().any(|name| count(&after, name) > count(before, name)) || old(&after) < old(before);
-    let known = progressing(object).map(|one| (text(one, "reason").to_owned(), text(one, "message").to_owned()));
-    let of_this_set = known.as_ref().is_some_and(|(_, message)| message.contains(&format!("\"{set}\"")));
-    let (reason, message) = match &known {
-        _ if is_complete => ("NewReplicaSetAvailable", format!("ReplicaSet \"{set}\" has successfully progressed.")),
-        // What was complete once does not progress again because a pod is missing.
-        Some((reason, _)) if reason == "NewReplicaSetAvailable" && of_this_set => return,
-        Some(_) if of_this_set && moved => ("ReplicaSetUpdated", format!("ReplicaSet \"{set}\" is progressing.")),
-        Some(_) if of_this_set => return,
-        _ => ("NewReplicaSetCreated", format!("Created new replica set \"{set}\"")),
-    };
-    let condition = json!({ "type": "Progressing", "status": "True", "reason": reason, "message": message,
-        "lastUpdateTime": now });
-    if !pod::set_condition(object, now, condition) && moved {
-        touch_progress(object, now);
+    let more = ["updatedReplicas", "readyReplicas", "availableReplicas"];
+    let has_moved = more.iter().any(|name| count(&after, name) > count(before, name)) || old(&after) < old(before);
+    if is_complete {
+        let message = format!("{of} has successfully progressed.");
+        note(object, now, ("Progressing", "True"), ("NewReplicaSetAvailable", &message));
+    } else if has_moved {
+        let message = format!("{of} is progressing.");
+        note(object, now, ("Progressing", "True"), ("ReplicaSetUpdated", &message));
+        touch_progress(object, now, &message);
+    } else if reason.is_some_and(|reason| !matches!(reason, "NewReplicaSetAvailable" | "ProgressDeadlineExceeded"))
+        && deadline(object).is_some_and(|due| due <= time)
+    {
+        let message = format!("{of} has timed out progressing.");
+        note(object, now, ("Progressing", "False"), ("ProgressDeadlineExceeded", &message));
     }
 }
 
-fn touch_progress(object: &mut Value, now: &str) {
+/// A step further counts from now, also where the reason stays.
+fn touch_progress(object: &mut Value, now: &str, message: &str) {
     let conditions = object["status"]["conditions"].as_array_mut().into_iter().flatten();
     for one in conditions.filter(|one| one["type"] == "Progressing") {
         one["lastUpdateTime"] = json!(now);
-    }
-}
-
-fn deadline(deployment: &Value) -> u64 {
-    deployment["spec"]["progressDeadlineSeconds"].as_u64().unwrap_or(600)
-}
-
-fn await_deadline(world: &mut World, cluster: &str, key: &str, deployment: &Value, is_complete: bool) {
-    let id = format!("{cluster}/{key}");
-    let object = world.store(cluster).and_then(|store| store.get(DEPLOYMENTS, key));
-    let reason = object.and_then(progressing).map_or("", |one| text(one, "reason"));
-    let over = matches!(reason, "ProgressDeadlineExceeded" | "NewReplicaSetAvailable");
-    if !is_complete && !over && !world.is_planned("kube/deployments.apps", &id, "Late") {
-        let pause = Duration::from_secs(deadline(deployment));
-        world.begin_after(pause, "kube/deployments.apps", &id, "Late");
-    }
-}
-
-/// The time that a Deployment has for its next step is over.
-pub fn late(world: &mut World, id: &str, _: &str) {
-    let Some((cluster, key)) = id.split_once('/') else { return };
-    let Some(object) = world.store(cluster).and_then(|store| store.get(DEPLOYMENTS, key)).cloned() else { return };
-    let Some(progress) = progressing(&object) else { return };
-    if matches!(text(progress, "reason"), "NewReplicaSetAvailable" | "ProgressDeadlineExceeded") {
-        return;
-    }
-    let since: Option<Timestamp> = text(progress, "lastUpdateTime").parse().ok();
-    let passed = since.map_or(i64::MAX, |since| world.now.as_second() - since.as_second());
-    let left = i64::try_from(deadline(&object)).unwrap_or(i64::MAX).saturating_sub(passed);
-    if let Ok(left) = u64::try_from(left)
-        && left > 0
-    {
-        return world.begin_after(Duration::from_secs(left), "kube/deployments.apps", id, "Late");
-    }
-    let words = text(progress, "message");
-    let set = words.split('"').nth(1).unwrap_or_default();
-    let now = world.now_text();
-    let condition = json!({ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
-        "message": format!("ReplicaSet \"{set}\" has timed out progressing."), "lastUpdateTime": now });
-    if let Some(store) = world.store_mut(cluster) {
-        store.change(DEPLOYMENTS, key, |object| {
-            pod::set_condition(object, &now, condition);
-        });
-    }
-}
-
-/// What a ReplicaSet needs now.
-struct Step {
-    key: String,
-    create: usize,
-    delete: Vec<String>,
-    status: Value,
-}
-
-/// Keeps as many pods of every ReplicaSet as it says.
-pub fn keep_count(world: &mut World) {
-    for cluster in world.clusters() {
-        for step in steps(world, &cluster) {
-            take(world, &cluster, step);
-        }
-    }
-}
-
-fn steps(world: &World, cluster: &str) -> Vec<Step> {
-    let Some(store) = world.store(cluster) else { return Vec::new() };
-    let sets = store.list(REPLICA_SETS);
-    if sets.is_empty() {
-        return Vec::new();
-    }
-    let mut pods: BTreeMap<&str, Vec<(&String, &Value)>> = BTreeMap::new();
-    for (key, pod) in store.list("pods").iter().filter(|(_, pod)| !pod::is_ending(pod) && !pod::is_over(pod)) {
-        if let Some(owner) = pod::controller_of(pod) {
-            pods.entry(owner).or_default().push((key, pod));
-        }
-    }
-    let own =
-        |set: &Value| set["metadata"]["uid"].as_str().and_then(|uid| pods.get(uid)).map_or(&[][..], Vec::as_slice);
-    let steps = sets.iter().filter(|(_, set)| !pod::is_ending(set));
-    let steps = steps.map(|(key, set)| step(key, set, own(set)));
-    steps
-        .filter(|step| step.create > 0 || !step.delete.is_empty() || sets[&step.key]["status"] != step.status)
-        .collect()
-}
-
-fn step(key: &str, set: &Value, pods: &[(&String, &Value)]) -> Step {
-    let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
-    let ready = pods.iter().filter(|(_, pod)| pod::is_ready(pod)).count();
-    let mut status = json!({ "replicas": pods.len(), "observedGeneration": set["metadata"]["generation"] });
-    for (name, count) in [("fullyLabeledReplicas", pods.len()), ("readyReplicas", ready), ("availableReplicas", ready)]
-    {
-        if count > 0 {
-            status[name] = json!(count);
-        }
-    }
-    let mut order: Vec<&(&String, &Value)> = pods.iter().collect();
-    // Those go first that serve least: without a node, not ready, the youngest.
-    order.sort_by_key(|(key, pod)| {
-        let age = text(&pod["metadata"], "creationTimestamp");
-        (!pod["spec"]["nodeName"].is_null(), pod::is_ready(pod), std::cmp::Reverse(age), *key)
-    });
-    let over = pods.len().saturating_sub(wanted);
-    let delete = order.iter().take(over).map(|(key, _)| (*key).clone()).collect();
-    Step { key: key.to_owned(), create: wanted.saturating_sub(pods.len()), delete, status }
-}
-
-fn take(world: &mut World, cluster: &str, step: Step) {
-    if step.create > 0 {
-        let Some(set) = world.store(cluster).and_then(|store| store.get(REPLICA_SETS, &step.key)).cloned() else {
-            return;
-        };
-        for _ in 0..step.create {
-            pod::make(world, cluster, &set, &[], None);
-        }
-    }
-    for pod in &step.delete {
-        kube::delete(world, cluster, "pods", pod);
-    }
-    if let Some(store) = world.store_mut(cluster) {
-        store.change(REPLICA_SETS, &step.key, |set| set["status"] = step.status);
+        one["message"] = json!(message);
     }
 }

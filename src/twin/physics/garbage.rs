@@ -1,45 +1,25 @@
 //! Owners that are gone, namespaces that end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use super::selection::{list, text};
 use super::{Controller, pod};
 use crate::twin::Arrival;
 use crate::twin::kube;
-use crate::twin::kube::store::{Store, key};
+use crate::twin::kube::index::{Changed, Place};
+use crate::twin::kube::store::Store;
 use crate::twin::world::World;
 
 /// What becomes of things of these tables.
 pub const ARRIVALS: &[Arrival] = &[];
 
-/// Kinds that own or are owned, or that a namespace holds while it ends.
-const OWNED: &[&str] = &[
-    "kube/configmaps",
-    "kube/controllerrevisions.apps",
-    "kube/cronjobs.batch",
-    "kube/daemonsets.apps",
-    "kube/deployments.apps",
-    "kube/endpoints",
-    "kube/endpointslices.discovery.k8s.io",
-    "kube/ingresses.networking.k8s.io",
-    "kube/jobs.batch",
-    "kube/leases.coordination.k8s.io",
-    "kube/namespaces",
-    "kube/nodes",
-    "kube/persistentvolumeclaims",
-    "kube/pods",
-    "kube/replicasets.apps",
-    "kube/secrets",
-    "kube/serviceaccounts",
-    "kube/services",
-    "kube/statefulsets.apps",
-];
-
 /// What happens by itself.
 pub const CONTROLLERS: &[Controller] = &[
     Controller { name: "pods of gone nodes go", watches: &["kube/nodes", "kube/pods"], run: orphaned_by_nodes },
-    Controller { name: "garbage collection", watches: OWNED, run: collect },
-    Controller { name: "namespaces end", watches: OWNED, run: end_namespaces },
+    Controller { name: "garbage collection", watches: &["kube/"], run: collect },
+    Controller { name: "namespaces end", watches: &["kube/"], run: end_namespaces },
 ];
 
 const FOREGROUND: &str = "foregroundDeletion";
@@ -48,10 +28,10 @@ const ORPHAN: &str = "orphan";
 fn orphaned_by_nodes(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let nodes = store.list("nodes");
-        let lost = |pod: &Value| pod["spec"]["nodeName"].as_str().is_some_and(|node| !nodes.contains_key(node));
-        let pods: Vec<String> =
-            store.list("pods").iter().filter(|(_, pod)| lost(pod)).map(|(key, _)| key.clone()).collect();
+        let (changes, nodes) = (world.changes(), store.list("nodes"));
+        let changed = changes.of(&cluster).nodes();
+        let gone = changed.iter().filter(|name| !nodes.contains_key(*name));
+        let pods: Vec<String> = gone.flat_map(|name| store.index().pods_on(name)).map(str::to_owned).collect();
         for key in pods {
             world.forget("kube/pods", &format!("{cluster}/{key}"));
             if let Some(store) = world.store_mut(&cluster) {
@@ -63,16 +43,19 @@ fn orphaned_by_nodes(world: &mut World) {
 
 fn collect(world: &mut World) {
     for cluster in world.clusters() {
-        let (mut orphans, mut waiting) = (Vec::new(), Vec::new());
         let Some(store) = world.store(&cluster) else { continue };
-        for (kind, key, object) in all(store) {
+        let (mut orphans, mut waiting) = (Vec::new(), Vec::new());
+        for place in concerned(store, world.changes().of(&cluster)) {
+            let Place { kind, key } = place;
+            let Some(object) = store.get(&kind, &key) else { continue };
             if pod::is_ending(object) {
                 let holds = |name: &str| list(&object["metadata"]["finalizers"]).iter().any(|one| one == name);
                 if holds(FOREGROUND) || holds(ORPHAN) {
-                    waiting.push((kind.to_owned(), key.clone(), holds(ORPHAN)));
+                    let is_orphaning = holds(ORPHAN);
+                    waiting.push((kind, key, is_orphaning));
                 }
             } else if is_garbage(store, object) {
-                orphans.push((kind.to_owned(), key.clone()));
+                orphans.push((kind, key));
             }
         }
         for (kind, key) in orphans {
@@ -88,48 +71,29 @@ fn collect(world: &mut World) {
     }
 }
 
-fn all(store: &Store) -> impl Iterator<Item = (&str, &String, &Value)> {
-    store.kinds().flat_map(|kind| store.list(kind).iter().map(move |(key, object)| (kind, key, object)))
+/// What changed, what gone owners owned, and the owners of what changed.
+fn concerned(store: &Store, changed: &Changed) -> BTreeSet<Place> {
+    let index = store.index();
+    let own = changed
+        .kinds()
+        .flat_map(|kind| changed.keys(kind).iter().map(move |key| Place { kind: kind.to_owned(), key: key.clone() }));
+    let left = changed.gone().iter().flat_map(|uid| index.owned(uid).cloned());
+    let owners = changed.owners().iter().filter_map(|uid| index.place(uid).cloned());
+    own.chain(left).chain(owners).collect()
 }
 
 /// Whether an object has owners and all of them are gone.
 fn is_garbage(store: &Store, object: &Value) -> bool {
     let owners = list(&object["metadata"]["ownerReferences"]);
-    let namespace = object["metadata"]["namespace"].as_str();
-    !owners.is_empty() && !owners.iter().any(|owner| exists(store, owner, namespace))
-}
-
-fn exists(store: &Store, owner: &Value, namespace: Option<&str>) -> bool {
-    let (name, uid) = (text(owner, "name"), &owner["uid"]);
-    let kind = kind_of(owner);
-    for key in [key(namespace, name), name.to_owned()] {
-        if store.get(&kind, &key).is_some_and(|found| found["metadata"]["uid"] == *uid) {
-            return true;
-        }
-    }
-    // The plural that was guessed may be wrong: before anything is deleted, everything is looked through.
-    all(store).any(|(_, _, object)| object["metadata"]["uid"] == *uid)
-}
-
-/// The kind of an owner as the store names it, by the usual English plural.
-fn kind_of(owner: &Value) -> String {
-    let kind = text(owner, "kind").to_lowercase();
-    let plural = match kind.strip_suffix('y') {
-        Some(stem) if !stem.ends_with('a') => format!("{stem}ies"),
-        _ if kind.ends_with('s') => format!("{kind}es"),
-        _ => format!("{kind}s"),
-    };
-    match text(owner, "apiVersion").split_once('/') {
-        Some((group, _)) => format!("{plural}.{group}"),
-        None => plural,
-    }
+    !owners.is_empty() && owners.iter().all(|owner| store.index().place(text(owner, "uid")).is_none())
 }
 
 /// Kind, key and whether it blocks its owner's end, of all that an object owns.
 fn dependents(store: &Store, uid: &Value) -> Vec<(String, String, bool)> {
-    let owned = all(store).filter_map(|(kind, key, object)| {
+    let owned = store.index().owned(uid.as_str().unwrap_or_default()).filter_map(|place| {
+        let object = store.get(&place.kind, &place.key)?;
         let owner = list(&object["metadata"]["ownerReferences"]).iter().find(|owner| owner["uid"] == *uid)?;
-        Some((kind.to_owned(), key.clone(), owner["blockOwnerDeletion"] == true))
+        Some((place.kind.clone(), place.key.clone(), owner["blockOwnerDeletion"] == true))
     });
     owned.collect()
 }
@@ -188,12 +152,13 @@ fn finish(world: &mut World, cluster: &str, kind: &str, key: &str, finalizer: &s
 fn end_namespaces(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let ending: Vec<String> = store
-            .list("namespaces")
-            .iter()
-            .filter(|(_, namespace)| pod::is_ending(namespace))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let changes = world.changes();
+        let changed = changes.of(&cluster);
+        let keys = changed.kinds().flat_map(|kind| changed.keys(kind));
+        let inside = keys.filter_map(|key| key.split_once('/')).map(|(namespace, _)| namespace);
+        let touched: BTreeSet<&str> = inside.chain(changed.keys("namespaces").iter().map(String::as_str)).collect();
+        let ends = |name: &&str| store.get("namespaces", name).is_some_and(pod::is_ending);
+        let ending: Vec<String> = touched.into_iter().filter(ends).map(str::to_owned).collect();
         for name in ending {
             end_namespace(world, &cluster, &name);
         }
@@ -221,7 +186,58 @@ fn end_namespace(world: &mut World, cluster: &str, name: &str) {
     let is_free = store.get("namespaces", name).is_some_and(|one| list(&one["metadata"]["finalizers"]).is_empty());
     if is_empty && is_free {
         store.remove("namespaces", name);
+    } else {
+        tell_what_remains(world, cluster, name);
     }
+}
+
+/// What keeps a namespace from ending, as its conditions.
+fn tell_what_remains(world: &mut World, cluster: &str, name: &str) {
+    let now = world.now_text();
+    let Some(store) = world.store_mut(cluster) else { return };
+    let kinds: Vec<String> = store.kinds().filter(|kind| *kind != "events").map(str::to_owned).collect();
+    let (mut remaining, mut finalizers) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for kind in kinds {
+        let inside: Vec<&Value> = store.within(&kind, name).map(|(_, object)| object).collect();
+        if !inside.is_empty() {
+            // A kind of the core group is told with a dot and nothing behind it.
+            let told = if kind.contains('.') { kind.clone() } else { format!("{kind}.") };
+            remaining.push(format!("{told} has {} resource instances", inside.len()));
+        }
+        for one in inside.iter().flat_map(|object| list(&object["metadata"]["finalizers"])) {
+            *finalizers.entry(one.as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+    let finalizers: Vec<String> =
+        finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
+    let yes_or_no = |is: bool| if is { "True" } else { "False" };
+    let content = match remaining.is_empty() {
+        true => ("ContentRemoved", "All content successfully removed".to_owned()),
+        false => ("SomeResourcesRemain", format!("Some resources are remaining: {}", remaining.join(", "))),
+    };
+    let held = match finalizers.is_empty() {
+        true => ("ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned()),
+        false => (
+            "SomeFinalizersRemain",
+            format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", ")),
+        ),
+    };
+    let discovered = ("ResourcesDiscovered", "All resources successfully discovered".to_owned());
+    let parsed = ("ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned());
+    let deleted = ("ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned());
+    let rows = [
+        ("NamespaceDeletionDiscoveryFailure", false, discovered),
+        ("NamespaceDeletionGroupVersionParsingFailure", false, parsed),
+        ("NamespaceDeletionContentFailure", false, deleted),
+        ("NamespaceContentRemaining", !remaining.is_empty(), content),
+        ("NamespaceFinalizersRemaining", !finalizers.is_empty(), held),
+    ];
+    store.change("namespaces", name, |namespace| {
+        for (kind, is, (reason, message)) in rows {
+            let condition = json!({ "type": kind, "status": yes_or_no(is), "reason": reason, "message": message });
+            pod::set_condition(namespace, &now, condition);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -290,6 +306,28 @@ mod tests {
     }
 
     #[test]
+    fn a_namespace_tells_what_it_waits_for() {
+        let mut world = world();
+        let metadata = json!({ "name": "x", "deletionTimestamp": "2026-11-02T09:00:00Z" });
+        world.store_mut("prod").unwrap().create("namespaces", json!({ "metadata": metadata, "status": {} }));
+        put(&mut world, "configmaps", "a", json!({ "finalizers": ["x/hold"] }));
+        end_namespaces(&mut world);
+        let namespace = world.store("prod").unwrap().get("namespaces", "x").unwrap();
+        let told = |name: &str| {
+            let found = list(&namespace["status"]["conditions"]).iter().find(|one| one["type"] == name);
+            text(found.unwrap(), "message").to_owned()
+        };
+        assert_eq!(
+            told("NamespaceContentRemaining"),
+            "Some resources are remaining: configmaps. has 1 resource instances"
+        );
+        assert_eq!(
+            told("NamespaceFinalizersRemaining"),
+            "Some content in the namespace has finalizers remaining: x/hold in 1 resource instances"
+        );
+    }
+
+    #[test]
     fn a_namespace_takes_its_content_along() {
         let mut world = world();
         let metadata = json!({ "name": "x", "deletionTimestamp": "2026-11-02T09:00:00Z" });
@@ -299,7 +337,7 @@ mod tests {
         world.store_mut("prod").unwrap().create("configmaps", other);
         end_namespaces(&mut world);
         let store = world.store("prod").unwrap();
-        assert!(store.get("namespaces", "x").is_none());
+        assert!(store.get("namespaces", "x").is_none(), "{:?}", store.get("namespaces", "x"));
         assert!(store.get("configmaps", "x/a").is_none());
         assert!(store.get("configmaps", "xy/b").is_some());
     }

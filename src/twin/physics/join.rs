@@ -1,6 +1,5 @@
 //! Nodes: an instance becomes one only when it could join.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use super::selection::{list, text};
 use super::{Controller, pod, reach, user_data};
 use crate::twin::Arrival;
 use crate::twin::aws::ec2::interface;
+use crate::twin::kube::store::Store;
 use crate::twin::world::World;
 use crate::twin::{kube, lifecycle};
 
@@ -36,6 +36,7 @@ pub const CONTROLLERS: &[Controller] = &[
         ],
         run: join,
     },
+    Controller { name: "played nodes are ready", watches: &["kube/nodes"], run: play },
     Controller { name: "nodes become ready", watches: &["kube/nodes", "kube/pods"], run: make_ready },
     Controller {
         name: "nodes lose contact",
@@ -207,8 +208,25 @@ fn is_mapped(world: &World, directory: &Directory, instance: &Value, role: &str)
         .is_some_and(|found| found.username == wanted && found.groups.iter().any(|group| group == "system:nodes"))
 }
 
+/// Tables of AWS on which it depends whether an instance can join.
+const GATES: &[&str] = &[
+    "ec2/instances",
+    "ec2/nat_gateways",
+    "ec2/network_interfaces",
+    "ec2/route_tables",
+    "ec2/vpc_endpoints",
+    "eks/access_entries",
+    "eks/clusters",
+    "eks/nodegroups",
+    "iam/instance_profiles",
+    "iam/roles",
+];
+
 fn join(world: &mut World) {
     for cluster in world.clusters() {
+        if !world.changes().has_any(GATES) && !is_auth_changed(world, &cluster) {
+            continue;
+        }
         let joining = joining(world, &cluster);
         for (object, lease) in joining {
             kube::create(world, &cluster, "nodes", object);
@@ -255,34 +273,47 @@ fn add_lease(world: &mut World, cluster: &str, name: &str) {
     kube::create(world, cluster, "leases.coordination.k8s.io", lease);
 }
 
-/// Nodes on which aws-node runs.
-fn with_network(world: &World, cluster: &str) -> BTreeSet<String> {
-    let Some(store) = world.store(cluster) else { return BTreeSet::new() };
-    let pods =
-        store.list("pods").range("kube-system/".to_owned()..).take_while(|(key, _)| key.starts_with("kube-system/"));
-    let running = pods.filter(|(_, pod)| pod["metadata"]["labels"]["k8s-app"] == "aws-node" && pod::is_ready(pod));
-    running.map(|(_, pod)| text(&pod["spec"], "nodeName").to_owned()).collect()
+/// Whether aws-node runs on a node.
+fn has_network(world: &World, cluster: &str, node: &str) -> bool {
+    let Some(store) = world.store(cluster) else { return false };
+    let own = store.index().pods_on(node).filter(|key| key.starts_with("kube-system/"));
+    let mut pods = own.filter_map(|key| store.get("pods", key));
+    pods.any(|pod| pod["metadata"]["labels"]["k8s-app"] == "aws-node" && pod::is_ready(pod))
 }
 
 fn make_ready(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let waiting: Vec<(String, String)> = store
-            .list("nodes")
+        let nodes = world.changes().of(&cluster).nodes();
+        let waiting: Vec<(String, String)> = nodes
             .iter()
+            .filter_map(|name| Some((name, store.get("nodes", name)?)))
             .filter(|(_, node)| node::readiness(node) == "False")
             .map(|(name, node)| (name.clone(), text(&node["metadata"], "creationTimestamp").to_owned()))
             .collect();
-        if waiting.is_empty() {
-            continue;
-        }
-        let networked = with_network(world, &cluster);
-        for (name, created) in waiting.into_iter().filter(|(name, _)| networked.contains(name)) {
+        for (name, created) in waiting {
+            if !has_network(world, &cluster, &name) {
+                continue;
+            }
             let id = format!("{cluster}/{name}");
             let planned = ["Ready", "Gone"].iter().any(|to| world.is_planned("kube/nodes", &id, to));
             if !planned && instance_of(world, &cluster, &name).is_some_and(is_up) {
                 let left = remaining(world, &created);
                 world.begin_after(left, "kube/nodes", &id, "Ready");
+            }
+        }
+    }
+}
+
+fn play(world: &mut World) {
+    let now = world.now_text();
+    for cluster in world.clusters() {
+        let changes = world.changes();
+        let Some(store) = world.store_mut(&cluster) else { continue };
+        for name in changes.of(&cluster).keys("nodes") {
+            let waits = |node: &Value| node::is_played(node) && node::readiness(node) != "True";
+            if store.get("nodes", name).is_some_and(waits) {
+                store.change("nodes", name, |node| node::play(node, &now));
             }
         }
     }
@@ -302,6 +333,28 @@ pub fn instance_of<'a>(world: &'a World, cluster: &str, name: &str) -> Option<&'
     world.find("ec2/instances", id)
 }
 
+/// Tables of AWS on which it depends whether the API server hears of a node; any change may concern any node.
+const IDENTITY: &[&str] = &["ec2/instances", "eks/access_entries", "eks/clusters", "iam/roles"];
+
+fn is_auth_changed(world: &World, cluster: &str) -> bool {
+    world.changes().of(cluster).keys("configmaps").contains("kube-system/aws-auth")
+}
+
+/// Names of the nodes that changed, or of all where something changed that may concern any.
+fn looked_at(world: &World, cluster: &str, store: &Store) -> Vec<String> {
+    let changes = world.changes();
+    if changes.has_any(IDENTITY) || is_auth_changed(world, cluster) {
+        return store.list("nodes").keys().cloned().collect();
+    }
+    let changed = changes.of(cluster).keys("nodes").iter();
+    changed.filter(|name| store.get("nodes", name).is_some()).cloned().collect()
+}
+
+/// Whether a node says that it is an instance. One that somebody made by hand is not, and stays.
+fn is_instance(store: &Store, name: &str) -> bool {
+    store.get("nodes", name).is_some_and(|node| !text(&node["spec"], "providerID").is_empty())
+}
+
 /// A node whose calls the API server refuses is not heard of, until its role is mapped again.
 fn lose_contact(world: &mut World) {
     if world.is_off("role gates join") {
@@ -309,12 +362,13 @@ fn lose_contact(world: &mut World) {
     }
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        if store.list("nodes").is_empty() {
+        let names = looked_at(world, &cluster, store);
+        if names.is_empty() {
             continue;
         }
         let directory = Directory::of(world, &cluster);
         let mut news = Vec::new();
-        for (name, node) in store.list("nodes") {
+        for (name, node) in names.iter().filter_map(|name| Some((name, store.get("nodes", name)?))) {
             let Some(instance) = instance_of(world, &cluster, name).filter(|instance| is_up(instance)) else {
                 continue;
             };
@@ -342,14 +396,13 @@ fn lose_contact(world: &mut World) {
 fn leave(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let ended: Vec<String> = store
-            .list("nodes")
-            .keys()
+        let ended: Vec<String> = looked_at(world, &cluster, store)
+            .into_iter()
+            .filter(|name| is_instance(store, name))
             .filter(|name| {
                 let state = instance_of(world, &cluster, name).map(|instance| text(&instance["state"], "name"));
                 matches!(state, None | Some("shutting-down" | "terminated"))
             })
-            .cloned()
             .collect();
         let now = world.now_text();
         for name in ended {
@@ -369,7 +422,7 @@ fn leave(world: &mut World) {
 fn arrive(world: &mut World, id: &str, to: &str) {
     let Some((cluster, name)) = id.split_once('/') else { return };
     let now = world.now_text();
-    let networked = to == "Back" && with_network(world, cluster).contains(name);
+    let networked = to == "Back" && has_network(world, cluster, name);
     let Some(store) = world.store_mut(cluster) else { return };
     match to {
         "Ready" => store.change("nodes", name, |node| node::set_ready(node, &now)),

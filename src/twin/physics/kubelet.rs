@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::selection::{list, text};
-use super::{Controller, pod};
+use super::{Controller, node, pod};
 use crate::twin::Arrival;
 use crate::twin::world::World;
 
@@ -23,39 +23,73 @@ pub const CONTROLLERS: &[Controller] = &[
 /// An image of this name can not be pulled.
 const NO_IMAGE: &str = "does-not-exist";
 
-/// A pod that says so ends by itself instead of running on, as one of a Job does.
+/// A pod that says so ends by itself as soon as it has started, instead of running on.
 const COMPLETES: &str = "ekskit.dev/completes";
 
-fn planned(world: &World, to: &str) -> BTreeSet<String> {
-    let pods = world.pending().iter().filter(|planned| planned.table == "kube/pods" && planned.to == to);
-    pods.map(|planned| planned.id.clone()).collect()
+/// The same, with this code; of a pod of a Job anything that is no number: it runs on.
+const EXIT_CODE: &str = "ekskit.dev/exit-code";
+
+/// The code with which a pod ends as soon as it has started.
+fn exit_code(pod: &Value) -> Option<i64> {
+    let annotations = &pod["metadata"]["annotations"];
+    let code = text(annotations, EXIT_CODE).parse().ok();
+    code.or((annotations[COMPLETES] == "true").then_some(0))
+}
+
+/// Whether a pod of a Job does its work and ends by itself.
+fn works(pod: &Value) -> bool {
+    let is_of_job = list(&pod["metadata"]["ownerReferences"]).iter().any(|owner| owner["kind"] == "Job");
+    is_of_job && pod["metadata"]["annotations"][EXIT_CODE].is_null()
 }
 
 fn start(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
         let nodes = store.list("nodes");
-        let waiting: Vec<(String, Value)> = store
-            .list("pods")
-            .iter()
+        let (changes, index) = (world.changes(), store.index());
+        let changed = changes.of(&cluster);
+        let on_changed = changed.keys("nodes").iter().flat_map(|node| index.pods_on(node));
+        let looked_at: BTreeSet<&str> = changed.keys("pods").iter().map(String::as_str).chain(on_changed).collect();
+        let waiting: Vec<(String, Value)> = looked_at
+            .into_iter()
+            .filter_map(|key| Some((key.to_owned(), store.get("pods", key)?)))
             .filter(|(_, pod)| text(&pod["status"], "phase") == "Pending" && !pod::is_ending(pod))
             .filter(|(_, pod)| pod["spec"]["nodeName"].as_str().is_some_and(|node| nodes.contains_key(node)))
-            .map(|(key, pod)| (key.clone(), pod.clone()))
+            .map(|(key, pod)| (key, pod.clone()))
             .collect();
-        if waiting.is_empty() {
-            continue;
-        }
-        let planned = planned(world, "Running");
         for (key, pod) in waiting {
             admit(world, &cluster, &key, &pod);
+            let has_address = give_address(world, &cluster, &key, &pod);
             let id = format!("{cluster}/{key}");
-            let has_address = pod::on_host_network(&pod) || pod["status"]["podIP"].is_string();
             let must_wait = !has_address && !world.is_off("pods wait for addresses");
-            if !must_wait && !planned.contains(&id) && (!is_backing_off(&pod) || missing_image(&pod).is_none()) {
+            if !must_wait
+                && !world.is_planned("kube/pods", &id, "Running")
+                && (!is_backing_off(&pod) || missing_image(&pod).is_none())
+            {
                 world.begin("kube/pods", &id, "Running");
             }
         }
     }
+}
+
+/// Whether a pod has its address. On nodes that are only played nobody else gives it one.
+fn give_address(world: &mut World, cluster: &str, key: &str, pod: &Value) -> bool {
+    if pod::on_host_network(pod) || pod["status"]["podIP"].is_string() {
+        return true;
+    }
+    let node = world.store(cluster).and_then(|store| store.get("nodes", text(&pod["spec"], "nodeName")));
+    if !node.is_some_and(node::is_played) {
+        return false;
+    }
+    let place = world.random("pod address", 1 << 20);
+    let address = format!("10.{}.{}.{}", 16 + (place >> 16), (place >> 8) & 255, place & 255);
+    if let Some(store) = world.store_mut(cluster) {
+        store.change("pods", key, |pod| {
+            pod["status"]["podIP"] = json!(address);
+            pod["status"]["podIPs"] = json!([{ "ip": address }]);
+        });
+    }
+    true
 }
 
 /// The kubelet has seen the pod: its containers are being created.
@@ -130,6 +164,14 @@ fn arrive(world: &mut World, id: &str, to: &str) {
     let Some((cluster, key)) = id.split_once('/') else { return };
     match to {
         "Running" => run(world, cluster, key),
+        "Succeeded" => {
+            let now = world.now_text();
+            let Some(store) = world.store_mut(cluster) else { return };
+            let runs = |pod: &Value| text(&pod["status"], "phase") == "Running" && !pod::is_ending(pod);
+            if store.get("pods", key).is_some_and(runs) {
+                store.change("pods", key, |pod| ended(pod, 0, &now));
+            }
+        }
         _ => {
             let pod = world.store(cluster).and_then(|store| store.get("pods", key));
             if pod.is_some_and(|pod| pod::is_ending(pod) && list(&pod["metadata"]["finalizers"]).is_empty()) {
@@ -158,6 +200,9 @@ fn run(world: &mut World, cluster: &str, key: &str) {
         Some(image) => back_off(pod, &image),
         None => started(pod, &now),
     });
+    if store.get("pods", key).is_some_and(|pod| works(pod) && !pod::is_over(pod)) {
+        world.begin("kube/pods", &format!("{cluster}/{key}"), "Succeeded");
+    }
 }
 
 fn back_off(pod: &mut Value, image: &str) {
@@ -171,7 +216,7 @@ fn back_off(pod: &mut Value, image: &str) {
 }
 
 fn started(pod: &mut Value, now: &str) {
-    let completes = pod["metadata"]["annotations"][COMPLETES] == "true";
+    let code = exit_code(pod);
     let uid = text(&pod["metadata"], "uid").to_owned();
     let finished =
         json!({ "terminated": { "exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now } });
@@ -181,9 +226,8 @@ fn started(pod: &mut Value, now: &str) {
     if pod_has(&spec, "initContainers") {
         status["initContainerStatuses"] = containers(&spec["initContainers"], &uid, &finished, true);
     }
-    let state = if completes { &finished } else { &running };
-    status["containerStatuses"] = containers(&spec["containers"], &uid, state, !completes);
-    status["phase"] = json!(if completes { "Succeeded" } else { "Running" });
+    status["containerStatuses"] = containers(&spec["containers"], &uid, &running, true);
+    status["phase"] = json!("Running");
     if spec["hostNetwork"] == true && status["podIP"].is_null() && status["hostIP"].is_string() {
         status["podIP"] = status["hostIP"].clone();
         status["podIPs"] = json!([{ "ip": status["hostIP"] }]);
@@ -192,12 +236,43 @@ fn started(pod: &mut Value, now: &str) {
         pod::set_condition(pod, now, json!({ "type": name, "status": "True", "lastProbeTime": null }));
     }
     for name in ["Ready", "ContainersReady"] {
-        let condition = if completes {
-            json!({ "type": name, "status": "False", "reason": "PodCompleted", "lastProbeTime": null })
+        pod::set_condition(pod, now, json!({ "type": name, "status": "True", "lastProbeTime": null }));
+    }
+    if let Some(code) = code {
+        ended(pod, code, now);
+    }
+}
+
+/// The containers of a pod ended with this code, now. Where they are to be started again, that is not tried without end.
+fn ended(pod: &mut Value, code: i64, now: &str) {
+    let policy = text(&pod["spec"], "restartPolicy");
+    let starts_again = code != 0 && policy != "Never";
+    let reason = if code == 0 { "Completed" } else { "Error" };
+    for one in pod["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
+        let since = one["state"]["running"]["startedAt"].as_str().unwrap_or(now).to_owned();
+        let state = json!({ "terminated": { "exitCode": code, "reason": reason, "startedAt": since, "finishedAt": now,
+            "containerID": one["containerID"] } });
+        one["ready"] = json!(false);
+        one["started"] = json!(false);
+        if starts_again {
+            let message = format!("back-off 10s restarting failed container={}", text(one, "name"));
+            one["restartCount"] = json!(one["restartCount"].as_u64().unwrap_or(0) + 1);
+            one["state"] = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } });
+            one["lastState"] = state;
         } else {
-            json!({ "type": name, "status": "True", "lastProbeTime": null })
-        };
-        pod::set_condition(pod, now, condition);
+            one["state"] = state;
+        }
+    }
+    let why = match code {
+        0 => "PodCompleted",
+        _ if starts_again => "ContainersNotReady",
+        _ => "PodFailed",
+    };
+    if !starts_again {
+        pod["status"]["phase"] = json!(if code == 0 { "Succeeded" } else { "Failed" });
+    }
+    for name in ["Ready", "ContainersReady"] {
+        pod::set_condition(pod, now, json!({ "type": name, "status": "False", "reason": why, "lastProbeTime": null }));
     }
 }
 
@@ -232,21 +307,18 @@ fn containers(containers: &Value, uid: &str, state: &Value, ready: bool) -> Valu
 fn end(world: &mut World) {
     for cluster in world.clusters() {
         let Some(store) = world.store(&cluster) else { continue };
-        let ending: Vec<(String, bool)> = store
-            .list("pods")
-            .iter()
+        let changes = world.changes();
+        let changed = changes.of(&cluster).keys("pods").iter();
+        let ending: Vec<(String, bool)> = changed
+            .filter_map(|key| Some((key, store.get("pods", key)?)))
             .filter(|(_, pod)| pod::is_ending(pod) && list(&pod["metadata"]["finalizers"]).is_empty())
             .map(|(key, pod)| (key.clone(), pod["spec"]["nodeName"].is_null() || pod::is_over(pod)))
             .collect();
-        if ending.is_empty() {
-            continue;
-        }
-        let planned = planned(world, "Deleted");
         for (key, at_once) in ending {
             let id = format!("{cluster}/{key}");
             if at_once {
                 take_away(world, &cluster, &key);
-            } else if !planned.contains(&id) {
+            } else if !world.is_planned("kube/pods", &id, "Deleted") {
                 world.begin("kube/pods", &id, "Deleted");
             }
         }
@@ -257,17 +329,20 @@ fn end(world: &mut World) {
 fn follow(world: &mut World) {
     let now = world.now_text();
     for cluster in world.clusters() {
+        let changes = world.changes();
         let Some(store) = world.store_mut(&cluster) else { continue };
-        let nodes = store.list("nodes").iter();
-        let lost: BTreeSet<String> = nodes.filter(|(_, node)| is_lost(node)).map(|(name, _)| name.clone()).collect();
-        let keys: Vec<(String, bool)> = store
-            .list("pods")
-            .iter()
-            .filter(|(_, pod)| text(&pod["status"], "phase") == "Running" && !pod::is_ending(pod))
-            .map(|(key, pod)| (key, lost.contains(text(&pod["spec"], "nodeName")), pod))
+        let nodes = changes.of(&cluster).keys("nodes").iter().filter_map(|name| store.get("nodes", name));
+        let mut keys: Vec<(String, bool)> = nodes
+            .flat_map(|node| {
+                let is_lost = is_lost(node);
+                store.index().pods_on(text(&node["metadata"], "name")).map(move |key| (key, is_lost))
+            })
+            .filter_map(|(key, is_lost)| Some((key, is_lost, store.get("pods", key)?)))
+            .filter(|(_, _, pod)| text(&pod["status"], "phase") == "Running" && !pod::is_ending(pod))
             .filter(|(_, is_lost, pod)| pod::is_ready(pod) == *is_lost)
-            .map(|(key, is_lost, _)| (key.clone(), is_lost))
+            .map(|(key, is_lost, _)| (key.to_owned(), is_lost))
             .collect();
+        keys.sort();
         for (key, is_lost) in keys {
             let status = if is_lost { "False" } else { "True" };
             let condition = json!({ "type": "Ready", "status": status, "lastProbeTime": null });
@@ -306,7 +381,8 @@ mod tests {
     }
 
     fn pass(world: &mut World, seconds: i64) {
-        for planned in world.pending().to_vec() {
+        let pending: Vec<_> = world.pending().iter().cloned().collect();
+        for planned in pending {
             if planned.at <= world.now + seconds.seconds() {
                 arrive(world, &planned.id, &planned.to);
             }

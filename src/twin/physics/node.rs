@@ -208,6 +208,58 @@ fn capacity(limits: &Limits, pods: i64) -> (Value, Value) {
 pub const NO_NETWORK: &str = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady \
                               message:Network plugin returns error: cni plugin not initialized";
 
+/// Nodes that somebody made by hand and nobody runs: on a real cluster kwok plays them, here the twin does.
+pub fn is_played(node: &Value) -> bool {
+    node["metadata"]["annotations"]["kwok.x-k8s.io/node"] == "fake"
+}
+
+/// A played node is ready at once, with room for more than anybody asks unless it says how much it has.
+pub fn play(node: &mut Value, now: &str) {
+    let conditions = [
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("NetworkUnavailable", "False", "RouteCreated", "RouteController created a route"),
+    ];
+    for (name, status, reason, message) in conditions {
+        let condition = json!({ "type": name, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now });
+        pod::set_condition(node, now, condition);
+    }
+    let name = text(&node["metadata"], "name").to_owned();
+    let status = &mut node["status"];
+    for room in ["allocatable", "capacity"] {
+        if status[room].is_null() {
+            status[room] = json!({ "cpu": "1k", "memory": "1Ti", "pods": "1M" });
+        }
+    }
+    if status["addresses"].is_null() {
+        status["addresses"] = json!([{ "type": "InternalIP", "address": "10.0.0.1" },
+            { "type": "Hostname", "address": name }]);
+    }
+    status["daemonEndpoints"] = json!({ "kubeletEndpoint": { "Port": 10247 } });
+    let info = &mut status["nodeInfo"];
+    for (key, usual) in [
+        ("architecture", "amd64"),
+        ("bootID", ""),
+        ("containerRuntimeVersion", "kwok-v0.8.0"),
+        ("kernelVersion", "kwok-v0.8.0"),
+        ("kubeProxyVersion", "kwok-v0.8.0"),
+        ("kubeletVersion", "kwok-v0.8.0"),
+        ("machineID", ""),
+        ("operatingSystem", "linux"),
+        ("osImage", ""),
+        ("systemUUID", ""),
+    ] {
+        if info[key].as_str().unwrap_or_default().is_empty() {
+            info[key] = json!(usual);
+        }
+    }
+    status["phase"] = json!("Running");
+    taint(node, None, now);
+}
+
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
@@ -216,7 +268,7 @@ pub fn set_ready(node: &mut Value, now: &str) {
     let condition = json!({ "type": "Ready", "status": "True", "reason": "KubeletReady",
         "message": "kubelet is posting ready status" });
     pod::set_condition(node, now, condition);
-    taint(node, None);
+    taint(node, None, now);
     for (name, reason) in [
         ("MemoryPressure", "KubeletHasSufficientMemory"),
         ("DiskPressure", "KubeletHasNoDiskPressure"),
@@ -230,7 +282,7 @@ pub fn set_ready(node: &mut Value, now: &str) {
 pub fn set_not_ready(node: &mut Value, now: &str, message: &str) {
     let condition = json!({ "type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": message });
     pod::set_condition(node, now, condition);
-    taint(node, Some(NOT_READY));
+    taint(node, Some(NOT_READY), now);
 }
 
 /// Nobody has heard of its kubelet for a while.
@@ -240,13 +292,19 @@ pub fn set_unknown(node: &mut Value, now: &str) {
             "message": "Kubelet stopped posting node status." });
         pod::set_condition(node, now, condition);
     }
-    taint(node, Some(UNREACHABLE));
+    taint(node, Some(UNREACHABLE), now);
 }
 
-fn taint(node: &mut Value, with: Option<&str>) {
-    let mut taints = list(&node["spec"]["taints"]).to_vec();
+/// No pod comes that does not tolerate the state of a node, and those that are there go when they have had enough of it.
+fn taint(node: &mut Value, with: Option<&str>, now: &str) {
+    let before = list(&node["spec"]["taints"]).to_vec();
+    let mut taints = before.clone();
     taints.retain(|one| !matches!(text(one, "key"), NOT_READY | UNREACHABLE));
-    taints.extend(with.map(|key| json!({ "key": key, "effect": "NoSchedule" })));
+    for effect in ["NoSchedule", "NoExecute"] {
+        let Some(key) = with else { break };
+        let known = before.iter().find(|one| one["key"] == key && one["effect"] == effect).cloned();
+        taints.push(known.unwrap_or_else(|| json!({ "key": key, "effect": effect, "timeAdded": now })));
+    }
     if taints.is_empty() {
         if let Some(spec) = node["spec"].as_object_mut() {
             spec.remove("taints");

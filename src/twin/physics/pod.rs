@@ -1,9 +1,11 @@
 //! Pods as every controller sees them: whose they are, how far they are, how they are made from a template.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::selection::{list, text};
+use super::selection::{list, matches, text};
+use super::timer;
 use crate::twin::kube;
 use crate::twin::world::World;
 
@@ -39,6 +41,32 @@ pub fn has_condition(object: &Value, name: &str) -> bool {
 /// Whether a pod shares the network of its node.
 pub fn on_host_network(pod: &Value) -> bool {
     pod["spec"]["hostNetwork"] == true
+}
+
+/// Since when a pod has been ready; none: it is not.
+pub fn ready_since(pod: &Value) -> Option<Timestamp> {
+    let conditions = list(&pod["status"]["conditions"]).iter();
+    let mut ready = conditions.filter(|one| one["type"] == "Ready" && one["status"] == "True");
+    ready.next().filter(|_| !is_ending(pod)).map(|one| timer::time(one, "lastTransitionTime").unwrap_or(Timestamp::MIN))
+}
+
+/// When a pod counts as available: it has been ready for so many seconds; none: it is not ready.
+pub fn available_at(pod: &Value, min_ready_seconds: i64) -> Option<Timestamp> {
+    ready_since(pod).map(|since| timer::after(since, min_ready_seconds))
+}
+
+/// Whether an owner with this selector may take an object that belongs to nobody.
+pub fn may_adopt(selector: &Value, object: &Value) -> bool {
+    controller_of(object).is_none()
+        && !is_ending(object)
+        && selector.as_object().is_some_and(|selector| !selector.is_empty())
+        && matches(selector, &object["metadata"]["labels"])
+}
+
+/// Gives an object to its new controller.
+pub fn adopt(object: &mut Value, owner: &Value) {
+    let owners = list(&object["metadata"]["ownerReferences"]).iter().chain(list(owner)).cloned().collect();
+    object["metadata"]["ownerReferences"] = Value::Array(owners);
 }
 
 /// Writes a condition; its time moves only when its status does. Answers whether anything changed.
@@ -99,22 +127,41 @@ pub fn owned_by(owner: &Value) -> Value {
     }])
 }
 
-/// Makes a pod from the template of its owner, with these labels added.
-pub fn make(world: &mut World, cluster: &str, owner: &Value, added: &[(&str, &str)], name: Option<String>) {
-    let template = &owner["spec"]["template"];
+/// Makes a pod from the template of its owner, with these labels added; answers its name, none where it could not be.
+pub fn make(
+    world: &mut World,
+    cluster: &str,
+    owner: &Value,
+    added: &[(&str, &str)],
+    name: Option<String>,
+) -> Option<String> {
     let prefix = format!("{}-", text(&owner["metadata"], "name"));
-    let (name, generated) = match name {
-        Some(name) => (name, None),
-        None => (format!("{prefix}{}", suffix(world)), Some(prefix)),
+    make_as(world, cluster, owner, added, &prefix, name)
+}
+
+/// The same, with another beginning of the name where none is given.
+pub fn make_as(
+    world: &mut World,
+    cluster: &str,
+    owner: &Value,
+    added: &[(&str, &str)],
+    prefix: &str,
+    name: Option<String>,
+) -> Option<String> {
+    let template = &owner["spec"]["template"];
+    let name = match name {
+        Some(name) => name,
+        None => format!("{prefix}{}", suffix(world)),
     };
     let mut metadata = json!({
-        "name": name,
+        "name": &name,
         "namespace": owner["metadata"]["namespace"],
         "labels": template["metadata"]["labels"].as_object().cloned().unwrap_or_default(),
+        "generateName": prefix,
         "ownerReferences": owned_by(owner),
     });
-    if let Some(prefix) = generated {
-        metadata["generateName"] = json!(prefix);
+    if let Some(finalizers) = template["metadata"]["finalizers"].as_array() {
+        metadata["finalizers"] = json!(finalizers);
     }
     if let Some(annotations) = template["metadata"]["annotations"].as_object() {
         metadata["annotations"] = json!(annotations);
@@ -127,6 +174,7 @@ pub fn make(world: &mut World, cluster: &str, owner: &Value, added: &[(&str, &st
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec,
         "status": { "phase": "Pending", "qosClass": quality(&spec) } });
     kube::create(world, cluster, "pods", pod);
+    world.store(cluster).map(|_| name)
 }
 
 /// What the API server fills in where a template says nothing.

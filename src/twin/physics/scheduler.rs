@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::selection::{list, made_for, text, thousandths, untolerated, wants_node};
-use super::{Controller, pod};
+use super::{Controller, event, pod, volume};
 use crate::twin::Arrival;
+use crate::twin::kube::store::Store;
 use crate::twin::world::World;
 
 /// What becomes of things of these tables.
 pub const ARRIVALS: &[Arrival] = &[];
 
 /// What happens by itself.
-pub const CONTROLLERS: &[Controller] =
-    &[Controller { name: "pods are scheduled", watches: &["kube/pods", "kube/nodes"], run: schedule }];
+pub const CONTROLLERS: &[Controller] = &[Controller { name: "pods are scheduled", watches: WATCHED, run: schedule }];
+
+const WATCHED: &[&str] = &["kube/nodes", "kube/persistentvolumeclaims", "kube/persistentvolumes", "kube/pods"];
 
 fn schedule(world: &mut World) {
     for cluster in world.clusters() {
@@ -27,31 +29,101 @@ struct Room {
     pods: i128,
     cpu: i128,
     memory: i128,
-    taken: usize,
 }
 
 fn schedule_in(world: &mut World, cluster: &str) {
     let Some(store) = world.store(cluster) else { return };
-    let pods = store.list("pods");
-    let waiting: Vec<String> = pods.iter().filter(|(_, pod)| is_waiting(pod)).map(|(key, _)| key.clone()).collect();
-    if waiting.is_empty() {
+    let unplaced = store.index().unplaced();
+    if unplaced.is_empty() {
         return;
     }
-    let nodes: Vec<Value> = store.list("nodes").values().filter(|node| !pod::is_ending(node)).cloned().collect();
-    let mut rooms = rooms(&nodes, pods.values());
+    let changes = world.changes();
+    let changed = changes.of(cluster);
+    // A pod that found no room looks again only when there may be some.
+    let has_new_volumes = !changed.keys("persistentvolumeclaims").is_empty();
+    let is_open = changed.has_new_room() || has_new_volumes;
+    let may_fit = |key: &&String| is_open || changed.keys("pods").contains(*key);
+    let waiting: Vec<String> = unplaced.iter().filter(may_fit).cloned().collect();
     let respects_taints = !world.is_off("scheduler respects taints");
     let now = world.now_text();
+    let mut refused: BTreeMap<String, String> = BTreeMap::new();
     for key in waiting {
-        let Some(found) = world.store(cluster).and_then(|store| store.get("pods", &key)).cloned() else { continue };
-        let verdict = place(&found, &nodes, &rooms, respects_taints);
-        if let Ok(node) = &verdict
-            && let Some(room) = rooms.get_mut(node)
-        {
-            room.take(&found);
+        let Some(store) = world.store(cluster) else { return };
+        let Some(found) = store.get("pods", &key).filter(|pod| is_waiting(pod)) else { continue };
+        // In one round room only shrinks: what did not fit for one does not fit for its like.
+        let like = likeness(found);
+        let known = like.as_ref().and_then(|like| refused.get(like)).cloned();
+        let verdict = known.map_or_else(|| place(found, store, respects_taints), Err);
+        if let (Some(like), Err(why)) = (like, &verdict) {
+            refused.insert(like, why.clone());
         }
-        let Some(store) = world.store_mut(cluster) else { return };
-        store.change("pods", &key, |pod| note(pod, verdict, &now));
+        if let Ok(node) = &verdict
+            && must_wait_for_volumes(world, cluster, &key, node)
+        {
+            continue;
+        }
+        settle_one(world, cluster, &key, verdict, &now);
     }
+}
+
+/// Writes down what became of a pod, and tells it.
+fn settle_one(world: &mut World, cluster: &str, key: &str, verdict: Result<String, String>, now: &str) {
+    let Some(store) = world.store_mut(cluster) else { return };
+    let before = store.revision();
+    store.change("pods", key, |pod| note(pod, verdict.clone(), now));
+    let is_news = store.revision() != before;
+    let Some(pod) = store.get("pods", key).cloned().filter(|_| is_news) else { return };
+    match verdict {
+        Ok(node) => {
+            let message = format!("Successfully assigned {key} to {node}");
+            event::normal(world, cluster, &pod, "Scheduled", &message, "default-scheduler");
+        }
+        Err(why) => event::warning(world, cluster, &pod, "FailedScheduling", &why, "default-scheduler"),
+    }
+}
+
+/// Whether a pod waits for volumes that are only now made, for this node.
+fn must_wait_for_volumes(world: &mut World, cluster: &str, key: &str, node: &str) -> bool {
+    let Some(store) = world.store_mut(cluster) else { return false };
+    let claims = store.get("pods", key).map(volume::claims_of).unwrap_or_default();
+    let open = |claim: &&String| store.get(CLAIMS, claim).is_some_and(|claim| !volume::is_bound(claim));
+    let open: Vec<String> = claims.iter().filter(open).cloned().collect();
+    for claim in &open {
+        store.change(CLAIMS, claim, |claim| {
+            let annotations = &mut claim["metadata"]["annotations"];
+            if annotations[volume::SELECTED_NODE].is_null() {
+                annotations[volume::SELECTED_NODE] = json!(node);
+            }
+        });
+    }
+    !open.is_empty()
+}
+
+const CLAIMS: &str = "persistentvolumeclaims";
+
+/// What is wrong with the claims of a pod, before any node is looked at.
+fn claim_problem(store: &Store, pod: &Value) -> Option<String> {
+    let claims = volume::claims_of(pod);
+    let named = |key: &String| key.rsplit('/').next().unwrap_or(key).to_owned();
+    if let Some(missing) = claims.iter().find(|key| store.get(CLAIMS, key).is_none()) {
+        return Some(format!("persistentvolumeclaim \"{}\" not found", named(missing)));
+    }
+    let found = || claims.iter().filter_map(|key| Some((key, store.get(CLAIMS, key)?)));
+    if let Some((key, _)) = found().find(|(_, claim)| pod::is_ending(claim)) {
+        return Some(format!("persistentvolumeclaim \"{}\" is being deleted", named(key)));
+    }
+    let is_stuck = |claim: &Value| !volume::is_bound(claim) && !volume::waits_for_consumer(store, claim);
+    let is_stuck = found().any(|(_, claim)| is_stuck(claim));
+    is_stuck.then(|| "pod has unbound immediate PersistentVolumeClaims".to_owned())
+}
+
+/// What pods have in common that fit on the same nodes; none: this one is like no other.
+fn likeness(pod: &Value) -> Option<String> {
+    if made_for(pod).is_some() || !volume::claims_of(pod).is_empty() {
+        return None;
+    }
+    let owner = pod::controller_of(pod)?;
+    Some(format!("{owner} {}", pod["metadata"]["labels"]["controller-revision-hash"]))
 }
 
 fn is_waiting(pod: &Value) -> bool {
@@ -79,27 +151,17 @@ fn note(pod: &mut Value, verdict: Result<String, String>, now: &str) {
     }
 }
 
-fn rooms<'a>(nodes: &[Value], pods: impl Iterator<Item = &'a Value>) -> BTreeMap<String, Room> {
-    let mut rooms = BTreeMap::new();
-    for node in nodes {
-        let has = |what: &str| thousandths(&node["status"]["allocatable"][what]);
-        let room = Room { pods: has("pods") / 1000, cpu: has("cpu"), memory: has("memory"), taken: 0 };
-        rooms.insert(text(&node["metadata"], "name").to_owned(), room);
-    }
-    for pod in pods.filter(|pod| !pod::is_over(pod)) {
-        if let Some(room) = pod["spec"]["nodeName"].as_str().and_then(|node| rooms.get_mut(node)) {
-            room.take(pod);
-        }
-    }
-    rooms
-}
-
 impl Room {
-    fn take(&mut self, pod: &Value) {
-        self.pods -= 1;
-        self.cpu -= requested(pod, "cpu");
-        self.memory -= requested(pod, "memory");
-        self.taken += 1;
+    fn of(store: &Store, node: &Value) -> Room {
+        let has = |what: &str| thousandths(&node["status"]["allocatable"][what]);
+        let (pods, cpu, memory) = (has("pods") / 1000, has("cpu"), has("memory"));
+        match store.index().load(text(&node["metadata"], "name")) {
+            None => Room { pods, cpu, memory },
+            Some(load) => {
+                let taken = i128::try_from(load.taken).unwrap_or(i128::MAX);
+                Room { pods: pods - taken, cpu: cpu - load.cpu, memory: memory - load.memory }
+            }
+        }
     }
 
     /// Why a pod does not fit in.
@@ -118,8 +180,8 @@ impl Room {
     }
 }
 
-/// What a pod requests: all its containers together, or its greatest init container if that is more.
-fn requested(pod: &Value, what: &str) -> i128 {
+/// What a pod requests, in thousandths: all its containers together, or its greatest init container if that is more.
+pub fn requested(pod: &Value, what: &str) -> i128 {
     let asked = |container: &Value| {
         let resources = &container["resources"];
         let request = &resources["requests"][what];
@@ -130,35 +192,59 @@ fn requested(pod: &Value, what: &str) -> i128 {
     together.max(before)
 }
 
-/// The node for a pod, or the scheduler's words about why there is none.
-fn place(pod: &Value, nodes: &[Value], rooms: &BTreeMap<String, Room>, taints: bool) -> Result<String, String> {
-    let mut fitting: Vec<(usize, &str)> = Vec::new();
+/// The node for a pod, of those that fit the one with the fewest pods; or the scheduler's words about why there is none.
+fn place(pod: &Value, store: &Store, taints: bool) -> Result<String, String> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    let mut without_help = 0;
+    let (mut count, mut without_help) = (0, 0);
+    let problem = claim_problem(store, pod);
     let only = made_for(pod);
-    for node in nodes {
+    // A pod of a DaemonSet is made for one node: the others matter only for the words of a refusal.
+    let its_own = only.and_then(|only| store.get("nodes", only)).filter(|node| !pod::is_ending(node));
+    if let Some(node) = its_own.filter(|node| problem.is_none() && against(store, pod, node, taints).0.is_empty()) {
+        return Ok(text(&node["metadata"], "name").to_owned());
+    }
+    let nodes = store.index().nodes_by_load().filter_map(|name| store.get("nodes", name));
+    for node in nodes.filter(|node| !pod::is_ending(node)) {
+        count += 1;
+        if problem.is_some() {
+            continue;
+        }
         let name = text(&node["metadata"], "name");
-        let against = if only.is_some_and(|only| only != name) || !wants_node(pod, node) {
-            without_help += 1;
-            vec!["node(s) didn't match Pod's node affinity/selector".to_owned()]
-        } else if let Some(taint) = untolerated(pod, node).filter(|_| taints) {
-            without_help += 1;
-            vec![taint_words(&taint)]
-        } else {
-            let lacks = rooms.get(name).map(|room| room.lacks(pod)).unwrap_or_default();
-            lacks.into_iter().map(str::to_owned).collect()
+        let (against, may_help) = match only.filter(|only| *only != name) {
+            Some(_) => (vec![NO_MATCH.to_owned()], false),
+            None => against(store, pod, node, taints),
         };
         if against.is_empty() {
-            fitting.push((rooms.get(name).map_or(0, |room| room.taken), name));
+            return Ok(name.to_owned());
         }
+        without_help += usize::from(!may_help);
         for reason in against {
             *reasons.entry(reason).or_default() += 1;
         }
     }
-    match fitting.into_iter().min() {
-        Some((_, name)) => Ok(name.to_owned()),
-        None => Err(refusal(nodes.len(), &reasons, without_help)),
+    match problem.filter(|_| count > 0) {
+        Some(problem) => {
+            let head = format!("0/{count} nodes are available:");
+            Err(format!("{head} {problem}. preemption: {head} {count} Preemption is not helpful for scheduling."))
+        }
+        None => Err(refusal(count, &reasons, without_help)),
     }
+}
+
+const NO_MATCH: &str = "node(s) didn't match Pod's node affinity/selector";
+
+/// What speaks against a node, and whether it would help if other pods left it.
+fn against(store: &Store, pod: &Value, node: &Value, taints: bool) -> (Vec<String>, bool) {
+    if !wants_node(pod, node) {
+        return (vec![NO_MATCH.to_owned()], false);
+    }
+    if let Some(taint) = untolerated(pod, node).filter(|_| taints) {
+        return (vec![taint_words(&taint)], false);
+    }
+    if !volume::reaches(store, pod, node) {
+        return (vec!["node(s) had volume node affinity conflict".to_owned()], false);
+    }
+    (Room::of(store, node).lacks(pod).into_iter().map(str::to_owned).collect(), true)
 }
 
 fn taint_words(taint: &Value) -> String {

@@ -73,7 +73,8 @@ pub fn untolerated<'a>(pod: &Value, node: &'a Value) -> Option<Cow<'a, Value>> {
     (node["spec"]["unschedulable"] == true && repels(&cordon)).then_some(Cow::Owned(cordon))
 }
 
-fn tolerates(toleration: &Value, taint: &Value) -> bool {
+/// Whether a toleration is for a taint.
+pub fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let (key, effect) = (text(toleration, "key"), text(toleration, "effect"));
     let exists = text(toleration, "operator") == "Exists";
     (effect.is_empty() || effect == text(taint, "effect"))

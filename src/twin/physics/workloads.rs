@@ -1,10 +1,10 @@
 //! Deployments, ReplicaSets and DaemonSets.
 
-use super::{Controller, daemon_set, deployment};
+use super::{Controller, cron_job, daemon_set, deployment, job, replica_set, stateful_set};
 use crate::twin::Arrival;
 
 /// What becomes of things of these tables.
-pub const ARRIVALS: &[Arrival] = &[("kube/deployments.apps", deployment::late)];
+pub const ARRIVALS: &[Arrival] = &[];
 
 /// What happens by itself.
 pub const CONTROLLERS: &[Controller] = &[
@@ -16,8 +16,19 @@ pub const CONTROLLERS: &[Controller] = &[
     Controller {
         name: "replica sets keep their count",
         watches: &["kube/replicasets.apps", "kube/pods"],
-        run: deployment::keep_count,
+        run: replica_set::keep_count,
     },
+    Controller {
+        name: "stateful sets keep their pods",
+        watches: &["kube/statefulsets.apps", "kube/pods"],
+        run: stateful_set::run,
+    },
+    Controller {
+        name: "cron jobs start jobs",
+        watches: &["kube/cronjobs.batch", "kube/jobs.batch"],
+        run: cron_job::run,
+    },
+    Controller { name: "jobs run", watches: &["kube/jobs.batch", "kube/pods"], run: job::run },
     Controller {
         name: "daemon sets run on every node",
         watches: &["kube/daemonsets.apps", "kube/pods", "kube/nodes"],

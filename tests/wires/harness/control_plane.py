@@ -39,7 +39,8 @@ class ControlPlane:
         self._running: list[Process] = []
         self._turn = threading.Lock()  # one start or stop at a time
         self.admin = self._kubeconfig("harness-admin", "system:masters")
-        self.kube = Kube(self.port, self.authority.path, self.authority.client("harness", "system:masters"))
+        certificate = self.authority.client("harness", "system:masters")
+        self.kube = Kube.with_certificate(self.port, self.authority.path, certificate)
         self._write_settings()
 
     def start(self) -> None:
@@ -48,6 +49,12 @@ class ControlPlane:
             self._start_apiserver()
             for name, command in self._controllers().items():
                 self._running.append(Process(name, command, self.work / f"{name}.log"))
+
+    def start_bare(self) -> None:
+        """The API server alone, without anybody who works on what it holds."""
+        with self._turn:
+            self._start_etcd()
+            self._start_apiserver()
 
     def stop(self) -> None:
         with self._turn:

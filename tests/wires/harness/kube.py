@@ -15,18 +15,22 @@ class KubeError(Exception):
 
 
 class Kube:
-    def __init__(self, port: int, ca: Path, certificate: tuple[Path, Path]):
-        self._port = port
-        self._tls = ssl.create_default_context(cafile=str(ca))
-        self._tls.load_cert_chain(*map(str, certificate))
+    def __init__(self, port: int, tls: ssl.SSLContext, headers: dict[str, str] | None = None):
+        self._port, self._tls, self._headers = port, tls, headers or {}
         self._local = threading.local()
+
+    @classmethod
+    def with_certificate(cls, port: int, ca: Path, certificate: tuple[Path, Path]) -> "Kube":
+        tls = ssl.create_default_context(cafile=str(ca))
+        tls.load_cert_chain(*map(str, certificate))
+        return cls(port, tls)
 
     def call(self, method: str, path: str, body=None, kind: str = "application/json", **query):
         """One request. Returns the decoded answer; raises `KubeError` for a status of 400 and above."""
         if query:
             path += "?" + urlencode(query)
         data = json.dumps(body).encode() if body is not None else None
-        headers = {"Content-Type": kind} if data else {}
+        headers = self._headers | ({"Content-Type": kind} if data else {})
         for attempt in (1, 2):
             try:
                 connection = self._connection()
@@ -44,6 +48,12 @@ class Kube:
 
     def get(self, path: str, **query):
         return self.call("GET", path, **query)
+
+    def open(self, path: str, timeout: float = 300) -> http.client.HTTPResponse:
+        """A GET whose answer is read by the caller, on a connection of its own: a watch, a large list."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self._port, context=self._tls, timeout=timeout)
+        connection.request("GET", path, headers=self._headers)
+        return connection.getresponse()
 
     def find(self, path: str):
         """The object, or None where there is none."""

@@ -121,8 +121,8 @@ impl Sheet {
         self.columns.iter().map(Column::definition).collect()
     }
 
-    /// Ages are told as of this time from now on.
-    pub fn look_at(&mut self, now: Timestamp) {
+    /// Sets the time from which ages are told: a watch goes on.
+    pub fn set_now(&mut self, now: Timestamp) {
         self.now = now;
     }
 

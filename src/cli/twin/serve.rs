@@ -1,0 +1,332 @@
+//! `ekskit twin serve`.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use http::request::Parts;
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::credentials::Credentials;
+use crate::cli::{kubeconfig, rehearsal, start};
+use crate::error::{Error, Result, list_or};
+use crate::twin::kube::identify::anonymous;
+use crate::twin::kube::{self, BODY_MAX, Caller};
+use crate::twin::physics::access::Identity;
+use crate::twin::physics::settle;
+use crate::twin::stream::{Tick, Ticks};
+use crate::twin::world::World;
+use crate::twin::{Body, Twin};
+use crate::ui::{self, Format};
+
+/// Flags of `twin serve`.
+#[derive(Args, Clone, Debug)]
+pub struct Flags {
+    /// Serves a cluster of the world of this file; default: a new cluster
+    #[arg(long, value_name = "FILE")]
+    world: Option<PathBuf>,
+    /// Writes the world to this file at the end
+    #[arg(long, value_name = "FILE")]
+    world_out: Option<PathBuf>,
+    /// Name of the cluster; default: the only one of the world, `twin` for a new one
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// Ready nodes of a new cluster
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, conflicts_with = "world")]
+    nodes: u32,
+    /// Virtual seconds that pass in a second; 0: time stands still
+    #[arg(long, value_name = "NUMBER", default_value_t = 1.0, value_parser = parse_speed)]
+    speed: f64,
+    /// Port on loopback; 0: one that is free
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    port: u16,
+    /// Writes the cluster into this kubeconfig file, and makes it the current context; default: prints a kubeconfig
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Somebody else who may log in, beside the admin; the context is NAME@CLUSTER
+    #[arg(long = "user", value_name = "NAME[=GROUP,…]", value_parser = parse_user)]
+    users: Vec<Named>,
+    /// Where all that looks random comes from
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// What goes wrong
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+}
+
+/// A user of the command line.
+#[derive(Clone, Debug)]
+struct Named(Identity);
+
+fn parse_user(text: &str) -> Result<Named, String> {
+    let (name, groups) = text.split_once('=').unwrap_or((text, ""));
+    if name.is_empty() {
+        return Err("a user needs a name".to_owned());
+    }
+    let mut groups: Vec<String> = groups.split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+    groups.push("system:authenticated".to_owned());
+    Ok(Named(Identity { username: name.to_owned(), groups, policies: Vec::new() }))
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if (0.0..=1e9).contains(&speed) => Ok(speed),
+        _ => Err("a number from 0 to 1000000000 is needed".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub fn main(flags: &Flags, format: Format) -> Result<()> {
+    let mut world = rehearsal::world(flags.world.as_deref(), flags.seed, flags.faults.as_deref())?;
+    let cluster = cluster_of(&mut world, flags)?;
+    let mut identities = vec![admin()];
+    for Named(identity) in &flags.users {
+        if identities.iter().any(|known| known.username == identity.username) {
+            return Err(Error::usage(format!("user `{}` is there twice", identity.username))
+                .hint("give all groups of a user in one `--user`; `admin` is there by itself"));
+        }
+        identities.push(identity.clone());
+    }
+    let credentials = Credentials::new(identities)?;
+    let from = world.now;
+    let twin = Twin::new(world);
+    let runtime = start::runtime()?;
+    let served = runtime.block_on(async {
+        let address = (Ipv4Addr::LOCALHOST, flags.port);
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Error::failed(format!("port {} of 127.0.0.1 can not be listened on: {error}", flags.port))
+                .hint("choose another with `--port`, or leave it out")
+        })?;
+        let port = listener.local_addr().map_err(|error| Error::failed(format!("no port: {error}")))?.port();
+        tell(flags, format, &credentials, &cluster, port)?;
+        let server = Arc::new(Server {
+            twin: twin.clone(),
+            cluster,
+            pace: Pace { begun: Instant::now(), from, speed: flags.speed },
+            credentials,
+        });
+        tokio::spawn(server.clone().let_time_pass());
+        tokio::select! {
+            biased;
+            _ = start::interrupted() => {}
+            () = server.clone().accept(listener) => {}
+        }
+        server.catch_up();
+        Ok(())
+    });
+    // Whoever still reads is left alone.
+    runtime.shutdown_background();
+    served.and_then(|()| flags.world_out.as_deref().map_or(Ok(()), |path| rehearsal::write(&twin.world(), path)))
+}
+
+fn admin() -> Identity {
+    let groups = vec!["system:masters".to_owned(), "system:authenticated".to_owned()];
+    Identity { username: "admin".to_owned(), groups, policies: Vec::new() }
+}
+
+/// A node of a middling size, which nobody runs: the twin plays it, as kwok does on a real control plane.
+fn node(name: &str) -> serde_json::Value {
+    let size = json!({ "cpu": "4", "memory": "16Gi", "ephemeral-storage": "50Gi", "pods": "110" });
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name,
+            "annotations": { "kwok.x-k8s.io/node": "fake" },
+            "labels": {
+                "kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            },
+        },
+        "status": { "capacity": size, "allocatable": size },
+    })
+}
+
+/// The cluster to serve; where no world is given, it is made.
+fn cluster_of(world: &mut World, flags: &Flags) -> Result<String> {
+    let Some(path) = &flags.world else {
+        let name = flags.cluster.clone().unwrap_or_else(|| "twin".to_owned());
+        world.start_server(&name);
+        for number in 1..=flags.nodes {
+            kube::create(world, &name, "nodes", node(&format!("{name}-node-{number}")));
+        }
+        settle(world);
+        return Ok(name);
+    };
+    let (clusters, shown) = (world.clusters(), path.display());
+    match (&*clusters, &flags.cluster) {
+        (_, Some(name)) if clusters.contains(name) => Ok(name.clone()),
+        ([only], None) => Ok(only.clone()),
+        ([], _) => Err(Error::invalid(format!("the world of `{shown}` has no cluster"))
+            .note("a world gets one from a runbook: `ekskit run runbooks/prod.rhai --rehearse --world-out FILE`")
+            .hint("leave out `--world` to serve a new cluster")),
+        (_, Some(name)) => {
+            Err(Error::not_found("cluster", name).note(format!("the world of `{shown}` has {}", list_or(&clusters))))
+        }
+        _ => Err(Error::invalid(format!("the world of `{shown}` has more than one cluster"))
+            .note(format!("there are {}", list_or(&clusters)))
+            .hint("name one with `--cluster`")),
+    }
+}
+
+/// Says where it listens: a kubeconfig, written or printed, or one line of JSON.
+fn tell(flags: &Flags, format: Format, credentials: &Credentials, cluster: &str, port: u16) -> Result<()> {
+    let server = format!("https://127.0.0.1:{port}");
+    let config = credentials.kubeconfig(cluster, &server);
+    if let Some(path) = &flags.kubeconfig {
+        kubeconfig::write(path, &kubeconfig::with(path, &config)?)?;
+    }
+    match (format, &flags.kubeconfig) {
+        (Format::Json, path) => {
+            let users = credentials.users.iter();
+            let users = users.map(|user| json!({ "name": user.identity.username, "token": user.token }));
+            let told = json!({
+                "cluster": cluster, "server": server, "certificate_authority": credentials.ca_pem,
+                "users": users.collect::<Vec<_>>(),
+                "kubeconfig": path.as_ref().map(|path| path.display().to_string()),
+            });
+            ui::result(&told.to_string());
+        }
+        (Format::Text, Some(path)) => ui::result(&format!("wrote context `{cluster}` to `{}`", path.display())),
+        (Format::Text, None) => {
+            let text = serde_yaml::to_string(&config)
+                .map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))?;
+            ui::result(&text);
+        }
+    }
+    ui::note(&format!("cluster `{cluster}` is served on {server}; Ctrl-C ends it"));
+    Ok(())
+}
+
+/// Which virtual time it is by the wall clock.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    begun: Instant,
+    from: Timestamp,
+    speed: f64,
+}
+
+impl Pace {
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from_secs_f64(self.begun.elapsed().as_secs_f64() * self.speed);
+        // A clock that has run over the end of the calendar stands still.
+        passed.ok().and_then(|passed| self.from.checked_add(passed).ok()).unwrap_or(Timestamp::MAX)
+    }
+
+    /// How long it is by the wall clock until then; `None` where that time never comes.
+    fn until(&self, time: Timestamp) -> Option<Duration> {
+        let left = time.duration_since(self.now()).as_secs_f64() / self.speed;
+        Duration::try_from_secs_f64(left.max(0.0)).ok()
+    }
+}
+
+struct Server {
+    twin: Twin,
+    cluster: String,
+    pace: Pace,
+    credentials: Credentials,
+}
+
+impl Server {
+    fn catch_up(&self) {
+        self.twin.advance(self.pace.now());
+    }
+
+    /// What is planned comes true when it is due, also while nobody asks.
+    async fn let_time_pass(self: Arc<Server>) {
+        let mut changes = self.twin.changes();
+        loop {
+            changes.mark_unchanged();
+            self.catch_up();
+            let due = self.twin.due().and_then(|due| self.pace.until(due));
+            let wait = async {
+                match due {
+                    Some(due) => tokio::time::sleep(due.max(Duration::from_millis(1))).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = wait => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Server>, listener: TcpListener) {
+        let acceptor = TlsAcceptor::from(Arc::new(self.credentials.tls.clone()));
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(self.clone().connected(acceptor.clone(), stream));
+                }
+                // Out of descriptors, most of all: some of them come back.
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn connected(self: Arc<Server>, acceptor: TlsAcceptor, stream: TcpStream) {
+        // Small answers must not wait for the client's acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let Ok(stream) = acceptor.accept(stream).await else { return };
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new());
+        http.http2().timer(TokioTimer::new());
+        let service = service_fn(move |request| self.clone().respond(request));
+        // A connection that breaks is the client's affair.
+        let _ = http.serve_connection(TokioIo::new(stream), service).await;
+    }
+
+    async fn respond(self: Arc<Server>, request: Request<Incoming>) -> std::io::Result<Response<Body>> {
+        let (parts, mut body) = request.into_parts();
+        let mut bytes = Vec::new();
+        // One byte more than allowed is enough to see that it is too much.
+        while bytes.len() <= BODY_MAX
+            && let Some(frame) = body.frame().await
+        {
+            let frame = frame.map_err(std::io::Error::other)?;
+            bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+        self.answer(&parts, &bytes).map_err(std::io::Error::other)
+    }
+
+    fn answer(&self, parts: &Parts, body: &[u8]) -> Result<Response<Body>, ::kube::Error> {
+        let nobody = anonymous();
+        let shown = parts.headers.get(header::AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+        let user = shown.map(|shown| shown.strip_prefix("Bearer ").and_then(|token| self.credentials.user_of(token)));
+        let caller = match user {
+            None => Caller::User(&nobody),
+            Some(None) => Caller::Unknown,
+            Some(Some(user)) => Caller::User(&user.identity),
+        };
+        // A list of ten thousand objects takes a while; others are served meanwhile.
+        tokio::task::block_in_place(|| {
+            self.catch_up();
+            self.twin.answer(&self.cluster, caller, parts, body, ticks)
+        })
+    }
+}
+
+/// How long a watch lasts where the client does not say it: as long as a real server lets it.
+const WATCH: Duration = Duration::from_secs(1800);
+const BOOKMARKS: Duration = Duration::from_secs(60);
+
+/// The clock of a watch: clients mean seconds of their own, however fast virtual time runs.
+fn ticks(lasts: Option<Duration>) -> Ticks {
+    let now = tokio::time::Instant::now();
+    let end = now + lasts.unwrap_or(WATCH);
+    Box::pin(futures_util::stream::unfold(now + BOOKMARKS, move |next| async move {
+        tokio::time::sleep_until(next.min(end)).await;
+        Some(if end <= next { (Tick::End, next) } else { (Tick::Bookmark, next + BOOKMARKS) })
+    }))
+}

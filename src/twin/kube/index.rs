@@ -1,0 +1,343 @@
+//! What follows from the objects of a store and would take a walk through all of them to find out: which object has a
+//! uid, what an owner owns, which pods a node has and how much room they take; and what changed since the controllers
+//! last looked. The store tells of every write; nothing here is in a world file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::twin::physics::selection::{list, text};
+use crate::twin::physics::{pod, scheduler};
+
+/// Where an object is: its kind as the store names it, and its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// `deployments.apps`.
+    pub kind: String,
+    /// `namespace/name`, or the name.
+    pub key: String,
+}
+
+/// What the pods of one node take.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// Keys of all pods that name the node.
+    pub pods: BTreeSet<String>,
+    /// How many of them have not ended.
+    pub taken: usize,
+    /// Thousandths of a core that those request.
+    pub cpu: i128,
+    /// Thousandths of a byte that those request.
+    pub memory: i128,
+}
+
+/// What changed in a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    keys: BTreeMap<String, BTreeSet<String>>,
+    owners: BTreeSet<String>,
+    gone: BTreeSet<String>,
+    nodes: BTreeSet<String>,
+    labels: BTreeSet<(String, String)>,
+    freed: bool,
+}
+
+impl Changed {
+    /// The kinds with changes.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
+    /// Keys of objects of this kind that came, changed or went.
+    pub fn keys(&self, kind: &str) -> &BTreeSet<String> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        self.keys.get(kind).unwrap_or(&NONE)
+    }
+
+    /// Uids of objects that went.
+    pub fn gone(&self) -> &BTreeSet<String> {
+        &self.gone
+    }
+
+    /// Uids of owners of something that came, changed or went.
+    pub fn owners(&self) -> &BTreeSet<String> {
+        &self.owners
+    }
+
+    /// Names of nodes that changed, or whose pods did.
+    pub fn nodes(&self) -> BTreeSet<String> {
+        self.nodes.iter().chain(self.keys("nodes")).cloned().collect()
+    }
+
+    /// Namespace and labels of pods that came, changed or went; where labels changed, the old and the new ones.
+    pub fn pod_labels(&self) -> impl Iterator<Item = (&str, Value)> {
+        self.labels
+            .iter()
+            .map(|(namespace, labels)| (namespace.as_str(), serde_json::from_str(labels).unwrap_or_default()))
+    }
+
+    /// Whether a pod that waits for a node may find room that it did not find before.
+    pub fn has_new_room(&self) -> bool {
+        self.freed || self.keys.contains_key("nodes")
+    }
+
+    /// Keys of what changed of a kind, and of what owns something that changed.
+    pub fn concerned(&self, index: &Index, kind: &str) -> BTreeSet<String> {
+        let mut keys = self.keys(kind).clone();
+        let owners = self.owners.iter().filter_map(|uid| index.uids.get(uid)).filter(|place| place.kind == kind);
+        keys.extend(owners.map(|place| place.key.clone()));
+        keys
+    }
+}
+
+/// What follows from the objects of a store.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    uids: BTreeMap<String, Place>,
+    owned: BTreeMap<String, BTreeSet<Place>>,
+    loads: BTreeMap<String, Load>,
+    by_load: BTreeSet<(usize, String)>,
+    unplaced: BTreeSet<String>,
+    changed: Changed,
+}
+
+// What follows from the objects is the same where the objects are.
+impl PartialEq for Index {
+    fn eq(&self, _: &Index) -> bool {
+        true
+    }
+}
+
+impl Index {
+    /// The object with this uid.
+    pub fn place(&self, uid: &str) -> Option<&Place> {
+        self.uids.get(uid)
+    }
+
+    /// What an owner owns.
+    pub fn owned(&self, uid: &str) -> impl Iterator<Item = &Place> {
+        self.owned.get(uid).into_iter().flatten()
+    }
+
+    /// Keys of what an owner owns of one kind.
+    pub fn owned_of(&self, uid: &str, kind: &str) -> impl Iterator<Item = &str> {
+        self.owned(uid).filter(move |place| place.kind == kind).map(|place| place.key.as_str())
+    }
+
+    /// Keys of the pods that name a node.
+    pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &str> {
+        self.loads.get(node).into_iter().flat_map(|load| load.pods.iter().map(String::as_str))
+    }
+
+    /// What the pods of a node take.
+    pub fn load(&self, node: &str) -> Option<&Load> {
+        self.loads.get(node)
+    }
+
+    /// All nodes, those with the fewest pods first.
+    pub fn nodes_by_load(&self) -> impl Iterator<Item = &str> {
+        self.by_load.iter().map(|(_, name)| name.as_str())
+    }
+
+    /// Keys of pods that have no node and neither end nor have ended.
+    pub fn unplaced(&self) -> &BTreeSet<String> {
+        &self.unplaced
+    }
+
+    /// Takes what changed since the last time.
+    pub fn take_changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// An object came (`old` is none), changed, or went (`new` is none).
+    pub fn note(&mut self, kind: &str, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        self.changed.mark(kind, key);
+        self.note_uid(kind, key, old, new);
+        self.note_owners(kind, key, old, new);
+        match kind {
+            "pods" => self.note_pod(key, old, new),
+            "nodes" => self.note_node(key, new.is_some()),
+            _ => {}
+        }
+    }
+
+    /// An object counts as changed, though it is as it was.
+    pub fn touch(&mut self, kind: &str, key: &str, object: &Value) {
+        self.changed.mark(kind, key);
+        for owner in list(&object["metadata"]["ownerReferences"]) {
+            self.changed.owners.insert(text(owner, "uid").to_owned());
+        }
+        if kind == "pods" {
+            self.changed.note_labels(key, object);
+            self.changed.nodes.extend(node_of(object).map(str::to_owned));
+            self.changed.freed = true;
+        }
+    }
+
+    fn note_uid(&mut self, kind: &str, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        let uid =
+            |object: Option<&Value>| object.and_then(|object| object["metadata"]["uid"].as_str()).map(str::to_owned);
+        let (before, after) = (uid(old), uid(new));
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.uids.remove(&before);
+            self.changed.gone.insert(before);
+        }
+        if let Some(after) = after {
+            self.uids.insert(after, Place { kind: kind.to_owned(), key: key.to_owned() });
+        }
+    }
+
+    fn note_owners(&mut self, kind: &str, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        let uids = |object: Option<&Value>| -> Vec<String> {
+            let owners = object.map_or(&[][..], |object| list(&object["metadata"]["ownerReferences"]));
+            owners.iter().map(|owner| text(owner, "uid").to_owned()).collect()
+        };
+        let (before, after) = (uids(old), uids(new));
+        let place = || Place { kind: kind.to_owned(), key: key.to_owned() };
+        for uid in before.iter().filter(|uid| !after.contains(uid)) {
+            if let Some(owned) = self.owned.get_mut(uid) {
+                owned.remove(&place());
+                if owned.is_empty() {
+                    self.owned.remove(uid);
+                }
+            }
+        }
+        for uid in after.iter().filter(|uid| !before.contains(uid)) {
+            self.owned.entry(uid.clone()).or_default().insert(place());
+        }
+        self.changed.owners.extend(before);
+        self.changed.owners.extend(after);
+    }
+
+    fn note_node(&mut self, name: &str, is_there: bool) {
+        let entry = (self.loads.get(name).map_or(0, |load| load.taken), name.to_owned());
+        if is_there {
+            self.by_load.insert(entry);
+        } else {
+            self.by_load.remove(&entry);
+        }
+    }
+
+    fn note_pod(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        for pod in old.into_iter().chain(new) {
+            self.changed.note_labels(key, pod);
+            self.changed.nodes.extend(node_of(pod).map(str::to_owned));
+        }
+        let waits = new.is_some_and(|pod| node_of(pod).is_none() && !pod::is_ending(pod) && !pod::is_over(pod));
+        if waits {
+            self.unplaced.insert(key.to_owned());
+        } else {
+            self.unplaced.remove(key);
+        }
+        let takes = |pod: Option<&Value>| {
+            let pod = pod.filter(|pod| !pod::is_over(pod))?;
+            let node = node_of(pod)?.to_owned();
+            Some((node, scheduler::requested(pod, "cpu"), scheduler::requested(pod, "memory")))
+        };
+        let (before, after) = (takes(old), takes(new));
+        let node = |pod: Option<&Value>| pod.and_then(node_of).map(str::to_owned);
+        let (from, to) = (node(old), node(new));
+        if from != to {
+            if let Some(load) = from.and_then(|from| self.loads.get_mut(&from)) {
+                load.pods.remove(key);
+            }
+            if let Some(to) = to {
+                self.loads.entry(to).or_default().pods.insert(key.to_owned());
+            }
+        }
+        if before == after {
+            return;
+        }
+        if let Some((node, cpu, memory)) = before {
+            self.changed.freed = true;
+            self.take(&node, -1, -cpu, -memory);
+        }
+        if let Some((node, cpu, memory)) = after {
+            self.take(&node, 1, cpu, memory);
+        }
+    }
+
+    fn take(&mut self, node: &str, pods: isize, cpu: i128, memory: i128) {
+        let load = self.loads.entry(node.to_owned()).or_default();
+        let before = load.taken;
+        load.taken = load.taken.saturating_add_signed(pods);
+        load.cpu += cpu;
+        load.memory += memory;
+        let after = load.taken;
+        if load.pods.is_empty() && load.taken == 0 {
+            self.loads.remove(node);
+        }
+        if self.by_load.remove(&(before, node.to_owned())) {
+            self.by_load.insert((after, node.to_owned()));
+        }
+    }
+}
+
+impl Changed {
+    fn mark(&mut self, kind: &str, key: &str) {
+        match self.keys.get_mut(kind) {
+            Some(keys) => drop(keys.insert(key.to_owned())),
+            None => drop(self.keys.insert(kind.to_owned(), BTreeSet::from([key.to_owned()]))),
+        }
+    }
+
+    fn note_labels(&mut self, key: &str, pod: &Value) {
+        let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
+        self.labels.insert((namespace.to_owned(), pod["metadata"]["labels"].to_string()));
+    }
+}
+
+fn node_of(pod: &Value) -> Option<&str> {
+    pod["spec"]["nodeName"].as_str().filter(|node| !node.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twin::kube::store::Store;
+    use serde_json::json;
+
+    fn pod(name: &str, node: &str) -> Value {
+        json!({ "metadata": { "name": name, "namespace": "x", "uid": name, "labels": { "app": name },
+            "ownerReferences": [{ "uid": "owner", "controller": true }] },
+            "spec": { "nodeName": node, "containers": [{ "resources": { "requests": { "cpu": "250m" } } }] },
+            "status": { "phase": "Running" } })
+    }
+
+    #[test]
+    fn room_follows_pods_as_they_come_end_and_go() {
+        let mut store = Store::default();
+        store.create("nodes", json!({ "metadata": { "name": "n1" } }));
+        store.create("nodes", json!({ "metadata": { "name": "n2" } }));
+        store.create("pods", pod("a", "n1"));
+        store.create("pods", pod("b", "n1"));
+        let cpu = |store: &Store| store.index().load("n1").map(|load| (load.taken, load.cpu));
+        assert_eq!(cpu(&store), Some((2, 500)));
+        assert_eq!(store.index().nodes_by_load().collect::<Vec<_>>(), ["n2", "n1"]);
+        store.change("pods", "x/a", |pod| pod["status"]["phase"] = json!("Succeeded"));
+        assert_eq!(cpu(&store), Some((1, 250)));
+        store.remove("pods", "x/b");
+        assert_eq!(store.index().pods_on("n1").collect::<Vec<_>>(), ["x/a"], "it has ended and is still there");
+        assert_eq!(store.index().nodes_by_load().collect::<Vec<_>>(), ["n1", "n2"]);
+    }
+
+    #[test]
+    fn a_change_concerns_the_owner_also_when_what_it_owned_is_gone() {
+        let mut store = Store::default();
+        let owner = json!({ "metadata": { "name": "web", "namespace": "x", "uid": "owner" } });
+        store.create("replicasets.apps", owner);
+        store.create("pods", pod("a", ""));
+        assert_eq!(store.index().owned_of("owner", "pods").collect::<Vec<_>>(), ["x/a"]);
+        store.take_changed();
+        store.remove("pods", "x/a");
+        let changed = store.take_changed();
+        let concerned = changed.concerned(store.index(), "replicasets.apps");
+        assert_eq!(concerned.into_iter().collect::<Vec<_>>(), ["x/web"]);
+        assert!(changed.gone().contains("a"));
+        assert_eq!(changed.pod_labels().collect::<Vec<_>>(), [("x", json!({ "app": "a" }))]);
+        assert_eq!(store.index().owned("owner").count(), 0);
+    }
+}

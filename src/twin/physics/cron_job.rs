@@ -1,0 +1,278 @@
+//! CronJobs: a Job whenever the schedule says so.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::pod;
+use super::schedule::Schedule;
+use super::selection::{list, text};
+use super::timer::time;
+use super::{event, timer};
+use crate::twin::kube;
+use crate::twin::kube::store::{key, key_of};
+use crate::twin::world::{World, moment};
+
+const CRON_JOBS: &str = "cronjobs.batch";
+const JOBS: &str = "jobs.batch";
+const WHO: &str = "cronjob-controller";
+
+/// Lets every CronJob that something concerns do what is due.
+pub fn run(world: &mut World) {
+    for cluster in world.clusters() {
+        let Some(store) = world.store(&cluster) else { continue };
+        let concerned = world.changes().of(&cluster).concerned(store.index(), CRON_JOBS);
+        for key in concerned {
+            let found = world.store(&cluster).and_then(|store| store.get(CRON_JOBS, &key)).cloned();
+            if let Some(cron) = found.filter(|cron| !pod::is_ending(cron)) {
+                Cron { cluster: cluster.clone(), key, status: cron["status"].clone(), cron, now: world.now }
+                    .step(world);
+            }
+        }
+    }
+}
+
+struct Cron {
+    cluster: String,
+    key: String,
+    cron: Value,
+    status: Value,
+    now: Timestamp,
+}
+
+fn is_over(job: &Value) -> bool {
+    pod::has_condition(job, "Complete") || pod::has_condition(job, "Failed")
+}
+
+impl Cron {
+    fn jobs(&self, world: &World) -> Vec<Value> {
+        let Some(store) = world.store(&self.cluster) else { return Vec::new() };
+        store.owned(text(&self.cron["metadata"], "uid"), JOBS).map(|(_, job)| job.clone()).collect()
+    }
+
+    fn step(mut self, world: &mut World) {
+        self.follow(world);
+        self.clean(world);
+        if self.cron["spec"]["suspend"] != true {
+            self.schedule(world);
+        }
+        let status = std::mem::take(&mut self.status);
+        if let Some(store) = world.store_mut(&self.cluster) {
+            store.change(CRON_JOBS, &self.key, |cron| {
+                cron["status"] = if status.is_null() { json!({}) } else { status }
+            });
+        }
+    }
+
+    /// Notes which of its Jobs are under way.
+    fn follow(&mut self, world: &mut World) {
+        let jobs = self.jobs(world);
+        let before = list(&self.status["active"]).to_vec();
+        let mut active = Vec::new();
+        for reference in before {
+            let name = text(&reference, "name");
+            let Some(job) = jobs.iter().find(|job| job["metadata"]["uid"] == reference["uid"]) else {
+                let message = format!("Active job went missing: {name}");
+                event::normal(world, &self.cluster, &self.cron, "MissingJob", &message, WHO);
+                continue;
+            };
+            if !is_over(job) {
+                active.push(reference);
+                continue;
+            }
+            let (word, ended) = match pod::has_condition(job, "Complete") {
+                true => ("Complete", text(&job["status"], "completionTime").to_owned()),
+                false => ("Failed", String::new()),
+            };
+            if !ended.is_empty() {
+                self.status["lastSuccessfulTime"] = json!(ended);
+            }
+            let message = format!("Saw completed job: {name}, condition: {word}");
+            event::normal(world, &self.cluster, &self.cron, "SawCompletedJob", &message, WHO);
+        }
+        self.set_active(active);
+    }
+
+    fn set_active(&mut self, active: Vec<Value>) {
+        if !active.is_empty() {
+            self.status["active"] = json!(active);
+        } else if let Some(status) = self.status.as_object_mut() {
+            status.remove("active");
+        }
+    }
+
+    /// Jobs that are over go, but for the latest few.
+    fn clean(&self, world: &mut World) {
+        let limits = [("Complete", "successfulJobsHistoryLimit", 3), ("Failed", "failedJobsHistoryLimit", 1)];
+        for (condition, limit, usual) in limits {
+            let limit = self.cron["spec"][limit].as_u64().unwrap_or(usual);
+            let mut over = self.jobs(world);
+            over.retain(|job| pod::has_condition(job, condition) && !pod::is_ending(job));
+            over.sort_by_key(|job| (text(&job["status"], "startTime").to_owned(), key_of(job)));
+            let count = over.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+            for job in over.iter().take(count) {
+                kube::delete(world, &self.cluster, JOBS, &key_of(job));
+                let message = format!("Deleted job {}", text(&job["metadata"], "name"));
+                event::normal(world, &self.cluster, &self.cron, "SuccessfulDelete", &message, WHO);
+            }
+        }
+    }
+
+    /// Starts what is due, and waits for the next time.
+    fn schedule(&mut self, world: &mut World) {
+        let spec = self.cron["spec"].clone();
+        let zone = spec["timeZone"].as_str().unwrap_or("UTC");
+        if !matches!(zone, "UTC" | "Etc/UTC" | "GMT" | "Etc/GMT") {
+            let message = format!("invalid timeZone: \"{zone}\": a rehearsal keeps UTC only");
+            return event::warning(world, &self.cluster, &self.cron, "UnknownTimeZone", &message, WHO);
+        }
+        let written = text(&spec, "schedule");
+        let Some(schedule) = Schedule::parse(written) else {
+            let message = format!("unparseable schedule: \"{written}\"");
+            return event::warning(world, &self.cluster, &self.cron, "UnparseableSchedule", &message, WHO);
+        };
+        let due = self.due(&schedule);
+        if let Some(due) = due {
+            self.start(world, due);
+        }
+        if let Some(next) = schedule.next(self.now) {
+            timer::look_at(world, &self.cluster, CRON_JOBS, &self.key, next);
+        }
+    }
+
+    /// The latest time that has passed since it last looked.
+    fn due(&self, schedule: &Schedule) -> Option<Timestamp> {
+        let since =
+            time(&self.status, "lastScheduleTime").or_else(|| time(&self.cron["metadata"], "creationTimestamp"))?;
+        let deadline = self.cron["spec"]["startingDeadlineSeconds"].as_i64();
+        let since = deadline.map_or(since, |seconds| since.max(timer::after(self.now, -seconds - 1)));
+        let mut due = None;
+        let mut next = schedule.next(since);
+        while let Some(time) = next.filter(|time| *time <= self.now) {
+            due = Some(time);
+            next = schedule.next(time);
+        }
+        due
+    }
+
+    fn start(&mut self, world: &mut World, due: Timestamp) {
+        let policy = text(&self.cron["spec"], "concurrencyPolicy").to_owned();
+        let active = list(&self.status["active"]).to_vec();
+        if policy == "Forbid" && !active.is_empty() {
+            let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
+            return event::normal(world, &self.cluster, &self.cron, "JobAlreadyActive", message, WHO);
+        }
+        let namespace = text(&self.cron["metadata"], "namespace").to_owned();
+        if policy == "Replace" {
+            for job in &active {
+                let name = text(job, "name");
+                kube::delete(world, &self.cluster, JOBS, &key(Some(&namespace), name));
+                let message = format!("Deleted job {name}");
+                event::normal(world, &self.cluster, &self.cron, "SuccessfulDelete", &message, WHO);
+            }
+        }
+        let template = &self.cron["spec"]["jobTemplate"];
+        // The minute is in the name, so that one time has one Job.
+        let name = format!("{}-{}", text(&self.cron["metadata"], "name"), due.as_second() / 60);
+        let mut annotations = template["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        annotations.insert("batch.kubernetes.io/cronjob-scheduled-timestamp".to_owned(), json!(moment::text(due)));
+        let job = json!({
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "labels": template["metadata"]["labels"].as_object().cloned().unwrap_or_default(),
+                "annotations": annotations,
+                "creationTimestamp": moment::text(due),
+                "ownerReferences": pod::owned_by(&self.cron),
+            },
+            "spec": template["spec"],
+        });
+        kube::create(world, &self.cluster, JOBS, job);
+        self.status["lastScheduleTime"] = json!(moment::text(due));
+        let made = world.store(&self.cluster).and_then(|store| store.get(JOBS, &key(Some(&namespace), &name)));
+        let Some(made) = made else { return };
+        let metadata = &made["metadata"];
+        let reference = json!({ "apiVersion": "batch/v1", "kind": "Job", "name": name, "namespace": namespace,
+            "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
+        let kept = if policy == "Replace" { Vec::new() } else { active };
+        self.set_active(kept.into_iter().chain([reference]).collect());
+        let message = format!("Created job {name}");
+        event::normal(world, &self.cluster, &self.cron, "SuccessfulCreate", &message, WHO);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twin::physics::settle;
+    use jiff::ToSpan;
+
+    fn world(spec: Value, exit: Option<&str>) -> World {
+        let mut world = World::new(1).unwrap();
+        world.start_server("prod");
+        let node = json!({ "metadata": { "name": "n1" }, "spec": {},
+            "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
+                "conditions": [{ "type": "Ready", "status": "True" }],
+                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
+        kube::create(&mut world, "prod", "nodes", node);
+        let mut annotations = json!({});
+        if let Some(exit) = exit {
+            annotations["ekskit.dev/exit-code"] = json!(exit);
+        }
+        let mut cron = json!({ "metadata": { "name": "tick", "namespace": "default" }, "spec": {
+            "schedule": "*/5 * * * *", "jobTemplate": { "spec": { "backoffLimit": 0, "completions": 1, "parallelism": 1,
+                "template": { "metadata": { "annotations": annotations },
+                    "spec": { "restartPolicy": "Never", "hostNetwork": true,
+                        "containers": [{ "name": "c", "image": "a:1" }] } } } } } });
+        for (key, value) in spec.as_object().unwrap() {
+            cron["spec"][key] = value.clone();
+        }
+        kube::create(&mut world, "prod", CRON_JOBS, cron);
+        settle(&mut world);
+        world
+    }
+
+    fn pass(world: &mut World, minutes: i64) {
+        let to = world.now + minutes.minutes();
+        world.advance(to);
+    }
+
+    fn jobs(world: &World) -> usize {
+        world.store("prod").unwrap().list(JOBS).len()
+    }
+
+    fn status(world: &World) -> Value {
+        world.store("prod").unwrap().get(CRON_JOBS, "default/tick").unwrap()["status"].clone()
+    }
+
+    #[test]
+    fn a_job_starts_every_five_minutes_and_the_latest_are_kept() {
+        let mut world = world(json!({}), None);
+        assert_eq!(jobs(&world), 0);
+        pass(&mut world, 6);
+        assert_eq!(jobs(&world), 1);
+        pass(&mut world, 60);
+        assert_eq!(jobs(&world), 3, "successfulJobsHistoryLimit");
+        assert!(status(&world)["lastSuccessfulTime"].is_string());
+        assert_eq!(status(&world)["active"], Value::Null);
+    }
+
+    #[test]
+    fn what_still_runs_is_joined_waited_for_or_replaced() {
+        for (policy, wanted) in [("Allow", 3), ("Forbid", 1), ("Replace", 1)] {
+            let mut world = world(json!({ "concurrencyPolicy": policy }), Some("never"));
+            pass(&mut world, 16);
+            assert_eq!(list(&status(&world)["active"]).len(), wanted, "{policy}");
+            assert_eq!(jobs(&world), wanted, "{policy}");
+        }
+    }
+
+    #[test]
+    fn a_suspended_one_starts_nothing_and_failures_are_kept_apart() {
+        let mut idle = world(json!({ "suspend": true }), None);
+        pass(&mut idle, 30);
+        assert_eq!(jobs(&idle), 0);
+        let mut failing = world(json!({}), Some("1"));
+        pass(&mut failing, 29);
+        assert_eq!(jobs(&failing), 1, "failedJobsHistoryLimit");
+    }
+}
