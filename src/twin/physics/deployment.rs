@@ -568,7 +568,13 @@ fn note(object: &mut Value, now: &str, (name, status): (&str, &str), (reason, me
     }
     let condition =
         json!({ "type": name, "status": status, "reason": reason, "message": message, "lastUpdateTime": now });
-    pod::set_condition(object, now, condition);
+    let has_changed = pod::set_condition(object, now, condition);
+    // What changed last stands last.
+    if let Some(conditions) = object["status"]["conditions"].as_array_mut().filter(|_| has_changed)
+        && let Some(at) = conditions.iter().position(|one| one["type"] == name)
+    {
+        conditions[at..].rotate_left(1);
+    }
 }
 
 fn progressing(object: &Value) -> Option<&Value> {
@@ -620,5 +626,21 @@ fn touch_progress(object: &mut Value, now: &str, message: &str) {
     for one in conditions.filter(|one| one["type"] == "Progressing") {
         one["lastUpdateTime"] = json!(now);
         one["message"] = json!(message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_that_changed_last_stands_last() {
+        let mut object = json!({});
+        let told = [("Progressing", "Begun"), ("Available", "Yes"), ("Progressing", "Done"), ("Available", "Yes")];
+        for (name, reason) in told {
+            note(&mut object, "2026-01-01T00:00:00Z", (name, "True"), (reason, ""));
+        }
+        let order: Vec<&Value> = list(&object["status"]["conditions"]).iter().map(|one| &one["type"]).collect();
+        assert_eq!(order, ["Available", "Progressing"]);
     }
 }
