@@ -630,3 +630,19 @@ fn touch_progress(object: &mut Value, now: &str, message: &str) {
     progress["message"] = json!(message);
     set_last(object, progress);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_condition_that_changed_last_stands_last() {
+        let mut object = json!({});
+        let told = [("Progressing", "Begun"), ("Available", "Yes"), ("Progressing", "Done"), ("Available", "Yes")];
+        for (name, reason) in told {
+            note(&mut object, "2026-01-01T00:00:00Z", (name, "True"), (reason, ""));
+        }
+        let order: Vec<&Value> = list(&object["status"]["conditions"]).iter().map(|one| &one["type"]).collect();
+        assert_eq!(order, ["Available", "Progressing"]);
+    }
+}

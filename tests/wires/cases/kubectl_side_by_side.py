@@ -263,7 +263,7 @@ def explaining(story):
     paths = ["pods", "deployment.spec", "deployment.spec.template.spec.containers.ports", "cronjob.spec.jobTemplate"]
     for path in [*paths, "node.spec.taints", "pdb.spec", "pv.spec.claimRef", "clusterrole.rules"]:
         story.same("explain", path, keep=fields, code=0)
-    story.same("explain", "daemonset.spec", "--recursive", keep=fields, code=0)
+    story.same("explain", "ingress.spec", "--recursive", keep=fields, code=0)
     story.same("explain", "deployment.spec.absent", code=1)
 
 
@@ -373,30 +373,35 @@ def defining(story):
 
 
 def watching(story):
-    """`get -w` follows what happens; both sides see the same changes in the same order."""
+    """`get -w` shows what is there, then follows what happens to it: a head, and a line for each of three events."""
+    one = ["-n", "story", "watched"]
+    story.same("create", "cm", *one, "--from-literal=a=1", code=0)
     watch = ["get", "cm", "-n", "story", "-w", "--field-selector=metadata.name=watched", "--output-watch-events"]
     children = story.each(lambda side: side.start(*watch))
-    readers = ThreadPoolExecutor(len(children))
     lines = [[] for _ in children]
+    readers = ThreadPoolExecutor(len(children))
     for child, into in zip(children, lines, strict=True):
-        readers.submit(lambda child=child, into=into: into.extend(iter(child.stdout.readline, "")))
-    # A watch says nothing until something happens: changes of the same object are made until both have seen one.
-    begun = time.monotonic()
-    while not all(lines) and time.monotonic() < begun + 30:
-        story.each(lambda side: side.run("create", "cm", "watched", "-n", "story", "--from-literal=a=1"))
-        time.sleep(0.5)
-    give_up = time.monotonic() + 20
-    while min(map(len, lines)) < 4 and time.monotonic() < give_up:
-        time.sleep(0.2)
+        readers.submit(lambda child=child, into=into: [into.append(line) for line in child.stdout])
+    until(lambda: min(map(len, lines)) >= 2)
+    story.same("patch", "cm", *one, "-p", '{"data":{"b":"2"}}', code=0)
+    story.same("delete", "cm", *one, code=0)
+    until(lambda: min(map(len, lines)) >= 4)
     for child in children:
         child.terminate()
         child.wait()
-    for reader in readers:
-        reader.shutdown()
+    readers.shutdown()
     shown = [side.normal("".join(text)) for side, text in zip(story.sides, lines, strict=True)]
     story.told += 1
     if shown[0] != shown[1] or len(shown[0]) != 4:
-        story.differences.append("$ kubectl get -w\n" + "\n".join(difflib.unified_diff(*shown, "real", "twin", lineterm="")))
+        lines = difflib.unified_diff(*shown, "real", "twin", lineterm="")
+        story.differences.append("$ kubectl get -w\n" + "\n".join(lines))
+
+
+def until(ready, timeout=30):
+    """Waits until it is so, or gives up: what is not there is a difference then."""
+    give_up = time.monotonic() + timeout
+    while not ready() and time.monotonic() < give_up:
+        time.sleep(0.2)
 
 
 def draining(story):
