@@ -34,6 +34,7 @@ EKSKIT_CASES = [
     "aws_auth_kill",
     "compare_aws",
     "kubectl_side_by_side",
+    "compare_kubernetes",
 ]
 
 
