@@ -6,12 +6,20 @@ use crate::sources::{EMBEDDED, Sources};
 /// More notes than this bury the hint.
 const NOTES_MAX: usize = 2;
 
+/// Letters of a line that are shown.
+const LINE_MAX: usize = 240;
+
 /// Renders an error. `verbose` adds the frames of stdlib and every note.
 pub fn render(error: &Error, sources: &Sources, verbose: bool) -> String {
+    render_as("error", error.kind().name(), error, sources, verbose)
+}
+
+/// Renders an error or a warning with this label under the caret.
+pub fn render_as(word: &str, label: &str, error: &Error, sources: &Sources, verbose: bool) -> String {
     let facts = error.facts();
-    let mut text = format!("error: {}\n", facts.message);
+    let mut text = format!("{word}: {}\n", facts.message);
     if let Some(at) = &facts.at {
-        text.push_str(&excerpt(at, facts.kind.name(), sources));
+        text.push_str(&excerpt(at, label, sources));
     }
     if facts.maybe_applied {
         text.push_str("note: the change may have been applied although no answer says so\n");
@@ -58,10 +66,14 @@ fn excerpt(at: &Place, label: &str, sources: &Sources) -> String {
     let source = sources.get(&at.source);
     let line = source.as_deref().and_then(|text| text.lines().nth(at.line.saturating_sub(1)));
     let Some(line) = line else { return text };
-    text.push_str(&format!("{}│ {}\n", at.line, line.replace('\t', " ")));
+    // A script may be one line of a megabyte.
+    let cut = if line.len() > LINE_MAX { at.column.saturating_sub(LINE_MAX / 2) } else { 0 };
+    let shown: String = line.chars().skip(cut).take(LINE_MAX).collect();
+    text.push_str(&format!("{}│ {}\n", at.line, shown.replace('\t', " ")));
     if at.column > 0 {
-        let width = token_width(line, at.column);
-        text.push_str(&format!("{:gutter$}│ {}{} {label}\n", "", " ".repeat(at.column - 1), "^".repeat(width)));
+        let width = token_width(line, at.column).min(LINE_MAX);
+        let blanks = " ".repeat(at.column - 1 - cut.min(at.column - 1));
+        text.push_str(&format!("{:gutter$}│ {blanks}{} {label}\n", "", "^".repeat(width)));
     }
     text
 }

@@ -119,6 +119,8 @@ pub enum Event {
         /// The text.
         text: String,
     },
+    /// A read that nobody asked for, such as the names of clusters for completion. No sink shows it.
+    Background(Box<Event>),
 }
 
 /// Takes events as they happen.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! 9 cli         the command line; the only one that names cloud::live and twin
+//! 8 repl        the prompt: lines, completion, docs, results as tables, a session as a runbook
 //! 7 ui          the only one that prints
 //! 7 engine      the script engine; engine/call.rs is the one choke point, the only one that runs a binding
 //! 6 report      what a run did: a sink of events
@@ -34,6 +35,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod project;
+pub mod repl;
 pub mod report;
 pub mod session;
 pub mod sources;

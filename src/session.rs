@@ -2,6 +2,7 @@
 //! host call passes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -28,18 +29,29 @@ pub struct Mode {
     pub assume_yes: bool,
 }
 
-/// Asks the operator before the first mutation of an account; an error is a refusal.
+/// Asks the operator before the first mutation of an account, or before each; an error is a refusal.
 pub trait Approve: Send + Sync {
     /// `facts` are lines such as `account 123456789012`.
     fn approve(&self, facts: &[(String, String)]) -> Result<()>;
+
+    /// Whether every single mutation is asked for, also of a rehearsal: `facts` then end with the call.
+    fn asks_each_call(&self) -> bool {
+        false
+    }
+}
+
+/// A mutation that is about to be made, for the question about it.
+pub struct Intended<'a> {
+    /// `eks::create_cluster`.
+    pub binding: &'a str,
+    /// Its arguments, secrets hidden.
+    pub arguments: &'a Value,
 }
 
 /// Everything one run owns.
 pub struct Session {
     /// What bindings talk to.
     pub cloud: Cloud,
-    /// What is allowed.
-    pub mode: Mode,
     /// Who hears of it.
     pub events: Events,
     /// How it ends early.
@@ -50,8 +62,6 @@ pub struct Session {
     pub project: Project,
     /// The files that scripts may read.
     pub files: Files,
-    /// Account, role and region of the command line.
-    pub target: Target,
     /// `--kubeconfig` and `--context`, or the default file for `eval` and the REPL.
     pub kubeconfig: Option<Endpoint>,
     approve: Arc<dyn Approve>,
@@ -62,6 +72,9 @@ pub struct Session {
 
 #[derive(Default)]
 struct State {
+    mode: Mode,
+    target: Target,
+    bare_cluster: Option<String>,
     inputs: Map<String, Value>,
     approved: BTreeSet<String>,
     calls: u64,
@@ -105,19 +118,59 @@ impl Session {
         let default_tags = setup.project.settings.default_tags.clone();
         Arc::new(Session {
             cloud: setup.cloud,
-            mode: setup.mode,
             events: setup.events,
             cancel: setup.cancel,
             run: setup.run,
             files: Files { root: setup.project.root.clone() },
             project: setup.project,
-            target: setup.target,
             kubeconfig: setup.kubeconfig,
             approve: setup.approve,
             asking: tokio::sync::Mutex::default(),
             runtime: setup.runtime,
-            state: Mutex::new(State { default_tags, ..State::default() }),
+            state: Mutex::new(State { default_tags, mode: setup.mode, target: setup.target, ..State::default() }),
         })
+    }
+
+    /// What is allowed.
+    pub fn mode(&self) -> Mode {
+        self.state().mode.clone()
+    }
+
+    /// Where futures run.
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// The cluster or context that bare `kube::` calls go to, once one went there.
+    pub fn bare_label(&self) -> Option<String> {
+        let state = self.state();
+        let by_file = state.kubeconfig.as_ref().map(|connection| connection.label().to_owned());
+        state.bare_cluster.clone().or(by_file)
+    }
+
+    /// From now on only reads, or no longer.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.state().mode.read_only = read_only;
+    }
+
+    /// Account, role and region of the command line.
+    pub fn target(&self) -> Target {
+        self.state().target.clone()
+    }
+
+    /// From now on calls go to this region.
+    pub fn set_region(&self, region: &str) {
+        self.state().target.region = Some(region.to_owned());
+    }
+
+    /// From now on `kube::` calls without a handle go to this EKS cluster.
+    pub fn use_cluster(&self, name: &str) {
+        self.state().bare_cluster = Some(name.to_owned());
+    }
+
+    /// The EKS cluster that `kube::` calls without a handle go to, where one was chosen.
+    pub fn used_cluster(&self) -> Option<String> {
+        self.state().bare_cluster.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -137,7 +190,7 @@ impl Session {
 
     /// Refuses what this session may not do. Comes before anything else looks at the call.
     pub fn gate(&self, binding: &str, effect: Effect) -> Result<()> {
-        if effect == Effect::Mutate && self.mode.read_only {
+        if effect == Effect::Mutate && self.state().mode.read_only {
             return Err(Error::refused(format!("refused `{binding}`: this session only reads"))
                 .note(format!("`{binding}` changes the cloud"))
                 .hint("run again without `--read-only`, or rehearse it with `--rehearse`"));
@@ -151,10 +204,11 @@ impl Session {
             return Err(self.cancel.reason());
         }
         let mut work = std::pin::pin!(work);
+        let (token, at_once) = self.cancel.tokens();
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = self.cancel.token.cancelled() => {}
+                () = token.cancelled() => {}
                 answer = &mut work => return answer,
             }
             let reason = self.cancel.reason();
@@ -163,14 +217,24 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                answer = &mut work => answer,
-                () = tokio::time::sleep(self.cancel.grace) => {
-                    let mut error = reason;
-                    error.facts_mut().maybe_applied = true;
-                    Err(error)
-                }
+                answer = &mut work => return answer,
+                () = at_once.cancelled() => {}
+                () = tokio::time::sleep(self.cancel.grace) => {}
             }
+            let mut error = reason;
+            error.facts_mut().maybe_applied = true;
+            Err(error)
         })
+    }
+
+    /// Runs a read that nobody waits for, for so long at most, whatever becomes of the line at the prompt.
+    pub fn wait_in_background<T>(
+        &self,
+        time: Duration,
+        work: impl std::future::Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let late = |_| Err(Error::timeout("the answer did not come in time"));
+        self.runtime.block_on(async { tokio::time::timeout(time, work).await.unwrap_or_else(late) })
     }
 
     /// The next call's number.
@@ -231,24 +295,50 @@ impl Session {
         Ok(identity)
     }
 
-    /// Shows where the first mutation of an account goes, checks it against the project's accounts, and asks.
-    pub async fn approve(&self, target: &Target, cluster: Option<&Connection>) -> Result<()> {
+    /// Shows where the first mutation of an account goes, checks it against the project's accounts, and asks; where
+    /// every call is asked for, shows the call as well.
+    pub async fn approve(&self, target: &Target, cluster: Option<&Connection>, call: Intended<'_>) -> Result<()> {
         let by_file = cluster.filter(|cluster| cluster.is_from_kubeconfig());
         let key = by_file.map_or_else(|| format!("{target:?}"), |cluster| format!("kubeconfig {}", cluster.label()));
-        if !self.cloud.aws.is_live() {
+        let assume_yes = self.mode().assume_yes;
+        let each = self.approve.asks_each_call() && !assume_yes;
+        if !self.cloud.aws.is_live() && !each {
             return Ok(());
         }
         // One question at a time: branches that ask together would answer each other's.
         let _asking = self.asking.lock().await;
-        if self.state().approved.contains(&key) {
+        if !each && self.state().approved.contains(&key) {
             return Ok(());
         }
+        let mut facts = self.where_it_goes(target, cluster, by_file.is_some()).await?;
+        if each {
+            facts.push(("call".to_owned(), format!("{} {}", call.binding, call.arguments)));
+            return self.approve.approve(&facts);
+        }
+        if assume_yes {
+            let line: Vec<String> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            self.events.message(Level::Info, format!("changes go to {}", line.join(", ")));
+        } else {
+            self.approve.approve(&facts)?;
+        }
+        self.state().approved.insert(key);
+        Ok(())
+    }
+
+    /// Account, region, caller and cluster of a mutation, as far as it has them; refuses an account that the project
+    /// does not allow.
+    async fn where_it_goes(
+        &self,
+        target: &Target,
+        cluster: Option<&Connection>,
+        by_file: bool,
+    ) -> Result<Vec<(String, String)>> {
         let mut facts = Vec::new();
-        if by_file.is_none() {
+        if !by_file {
             let identity = self.identity(target).await?;
             let text = |name: &str| identity[name].as_str().unwrap_or_default().to_owned();
             let accounts = &self.project.settings.accounts;
-            if !accounts.is_empty() && !accounts.contains(&text("account")) {
+            if self.cloud.aws.is_live() && !accounts.is_empty() && !accounts.contains(&text("account")) {
                 return Err(Error::refused(format!(
                     "account {} is not one that this project may change",
                     text("account")
@@ -262,14 +352,7 @@ impl Session {
         if let Some(cluster) = cluster {
             facts.push(("cluster".to_owned(), cluster.label().to_owned()));
         }
-        if self.mode.assume_yes {
-            let line: Vec<String> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
-            self.events.message(Level::Info, format!("changes go to {}", line.join(", ")));
-        } else {
-            self.approve.approve(&facts)?;
-        }
-        self.state().approved.insert(key);
-        Ok(())
+        Ok(facts)
     }
 
     /// The connection to this EKS cluster: by what `describe_cluster` says, or by `--kubeconfig` where that is given.
@@ -289,10 +372,32 @@ impl Session {
 
     /// The cluster of bare `kube::` calls, where there is one.
     pub async fn bare_cluster(&self) -> Result<Option<Arc<Connection>>> {
+        if let Some(name) = self.used_cluster() {
+            return self.cluster(&self.target(), &name).await.map(Some);
+        }
         match self.kubeconfig {
             Some(_) => self.kubeconfig_connection().await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The same for completion, which tells nobody.
+    pub async fn bare_cluster_quietly(&self) -> Result<Option<Arc<Connection>>> {
+        if let Some(name) = self.used_cluster() {
+            return self.cluster(&self.target(), &name).await.map(Some);
+        }
+        if let Some(known) = self.state().kubeconfig.clone() {
+            return Ok(Some(known));
+        }
+        match &self.kubeconfig {
+            Some(endpoint) => self.connect_kubeconfig(endpoint).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn connect_kubeconfig(&self, endpoint: &Endpoint) -> Result<Arc<Connection>> {
+        let client = self.cloud.kube.connect(endpoint).await?;
+        Ok(Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target())))
     }
 
     fn kubeconfig_is_explicit(&self) -> bool {
@@ -319,9 +424,7 @@ impl Session {
             return Ok(known);
         }
         let endpoint = self.kubeconfig.as_ref().ok_or_else(|| Error::bug("a kubeconfig was asked for without one"))?;
-        let client = self.cloud.kube.connect(endpoint).await?;
-        let connection =
-            Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target.clone()));
+        let connection = self.connect_kubeconfig(endpoint).await?;
         if !self.kubeconfig_is_explicit() {
             let label = connection.label().to_owned();
             let place = if self.cloud.aws.is_live() {
@@ -352,40 +455,73 @@ async fn fetch_identity(cloud: &Cloud, target: &Target) -> Result<Value> {
     }))
 }
 
-/// How a session ends early: the operator's Ctrl-C or the time limit.
+/// How a session ends early: the operator's Ctrl-C or the time limit. In the REPL what ends is one line, and the next
+/// begins anew.
 #[derive(Clone)]
 pub struct Cancel {
-    token: CancellationToken,
-    why: Arc<Mutex<Option<Error>>>,
+    /// Beside the token, because the engine looks at every operation of a script.
+    cancelled: Arc<AtomicBool>,
+    ending: Arc<Mutex<Ending>>,
     grace: Duration,
+}
+
+#[derive(Default)]
+struct Ending {
+    token: CancellationToken,
+    /// Ends the grace of a change in flight.
+    at_once: CancellationToken,
+    why: Option<Error>,
 }
 
 impl Default for Cancel {
     fn default() -> Cancel {
-        Cancel { token: CancellationToken::new(), why: Arc::default(), grace: GRACE }
+        Cancel::with_grace(GRACE)
     }
 }
 
 impl Cancel {
     /// With another grace for mutating calls in flight.
     pub fn with_grace(grace: Duration) -> Cancel {
-        Cancel { grace, ..Cancel::default() }
+        Cancel { cancelled: Arc::default(), ending: Arc::default(), grace }
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        self.ending.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Ends the session: the first reason counts.
     pub fn cancel(&self, why: Error) {
-        self.why.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(why);
-        self.token.cancel();
+        let mut ending = self.ending();
+        ending.why.get_or_insert(why);
+        self.cancelled.store(true, Ordering::Relaxed);
+        ending.token.cancel();
+    }
+
+    /// Does not even wait for a change in flight any more.
+    pub fn at_once(&self) {
+        self.ending().at_once.cancel();
+    }
+
+    /// As if nothing had been cancelled: for the next line of the REPL.
+    pub fn renew(&self) {
+        let mut ending = self.ending();
+        *ending = Ending::default();
+        self.cancelled.store(false, Ordering::Relaxed);
     }
 
     /// Whether the session is to end.
     pub fn is_cancelled(&self) -> bool {
-        self.token.is_cancelled()
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     /// Why it ends.
     pub fn reason(&self) -> Error {
-        self.why.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone().unwrap_or_else(Error::cancelled)
+        self.ending().why.clone().unwrap_or_else(Error::cancelled)
+    }
+
+    fn tokens(&self) -> (CancellationToken, CancellationToken) {
+        let ending = self.ending();
+        (ending.token.clone(), ending.at_once.clone())
     }
 }
 
@@ -401,7 +537,7 @@ pub struct Watch<'a> {
 
 impl retry::Watch for Watch<'_> {
     fn cancelled(&self) -> Future<'_, ()> {
-        Box::pin(self.cancel.token.cancelled())
+        Box::pin(self.cancel.tokens().0.cancelled_owned())
     }
 
     fn retrying(&self, error: &Error, pause: Duration) {

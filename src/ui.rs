@@ -48,6 +48,12 @@ pub fn document(value: &Value) {
     let _ = out.flush();
 }
 
+/// Prints findings to standard output, in colour where that helps.
+pub fn findings(text: &str, style: Style) {
+    let color = style.color && std::io::stdout().is_terminal();
+    result(&if color { colored(text) } else { text.to_owned() });
+}
+
 /// Prints an error to standard error, in colour where that helps.
 pub fn error(error: &Error, sources: &Sources, style: Style) {
     let text = diagnostic::render(error, sources, style.verbose);
@@ -67,7 +73,7 @@ fn tell(text: &str) {
 /// Red `error:`, blue `hint:`.
 fn colored(text: &str) -> String {
     let paint = |line: &str| {
-        for (word, code) in [("error:", "1;31"), ("note:", "1"), ("hint:", "1;34")] {
+        for (word, code) in [("error:", "1;31"), ("warning:", "1;33"), ("note:", "1"), ("hint:", "1;34")] {
             if let Some(rest) = line.strip_prefix(word) {
                 return format!("\x1b[{code}m{word}\x1b[0m{rest}\n");
             }
@@ -114,20 +120,154 @@ pub fn look(no_color: bool) -> Look {
 /// Tells an operator what happens while it happens.
 pub struct Progress {
     style: Style,
-    /// One line at a time, also from branches.
-    line: Mutex<()>,
+    /// One line at a time, also from branches; and below them what is being done just now, redrawn in place.
+    status: Mutex<Option<String>>,
 }
 
 impl Progress {
     /// With this style.
     pub fn new(style: Style) -> Progress {
-        Progress { style, line: Mutex::new(()) }
+        Progress { style, status: Mutex::new(None) }
+    }
+
+    /// How it looks.
+    pub fn style(&self) -> Style {
+        self.style
     }
 
     fn say(&self, text: &str) {
-        let _one = self.line.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        tell(&format!("{text}\n"));
+        let status = self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match &*status {
+            Some(status) => tell(&format!("\r\x1b[K{text}\n{status}")),
+            None => tell(&format!("{text}\n")),
+        }
     }
+
+    /// What the script prints; it goes to standard output.
+    fn print(&self, text: &str) {
+        let status = self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let cleared = status.as_ref().map(|_| tell("\r\x1b[K"));
+        result(text);
+        if let (Some(()), Some(status)) = (cleared, &*status) {
+            tell(status);
+        }
+    }
+
+    /// Shows what is being done just now in a line that is redrawn in place, or takes it away. For terminals only.
+    pub fn show_status(&self, text: Option<&str>) {
+        let mut status = self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if status.is_none() && text.is_none() {
+            return;
+        }
+        let width = terminal_width().saturating_sub(1);
+        let text: Option<String> = text.map(|text| text.chars().take(width).collect());
+        tell(&format!("\r\x1b[K{}", text.as_deref().unwrap_or_default()));
+        *status = text;
+    }
+}
+
+/// Columns of the terminal; 80 where there is none.
+pub fn terminal_width() -> usize {
+    crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns).max(10))
+}
+
+/// Whether a person sits in front of both ends, at a terminal that can move its cursor.
+pub fn is_interactive() -> bool {
+    on_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether a person sits in front of both ends.
+pub fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// What the operator answered to a question about one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This one.
+    Yes,
+    /// Not this one.
+    No,
+    /// This one and all others of the line.
+    All,
+}
+
+/// Shows facts and asks with one key; `is_over` tells when nobody waits for the answer any more.
+pub fn ask(facts: &[(String, String)], style: Style, is_over: impl Fn() -> bool) -> Answer {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let bold = |text: &str| if style.color { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
+    for (name, value) in facts {
+        tell(&format!("  {name:width$}  {value}\n"));
+    }
+    tell(&bold("Change it? [y]es, [N]o, [a]ll of this line: "));
+    let _ = std::io::stderr().flush();
+    let answer = if is_interactive() { key(is_over) } else { line_answer() };
+    let word = match answer {
+        Answer::Yes => "yes",
+        Answer::No => "no",
+        Answer::All => "all",
+    };
+    if is_interactive() {
+        tell(&format!("{word}\n"));
+    }
+    answer
+}
+
+fn line_answer() -> Answer {
+    let mut answer = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Answer::Yes,
+        "a" | "all" => Answer::All,
+        _ => Answer::No,
+    }
+}
+
+/// One key, without Enter. In raw mode, because a line that is read could not be interrupted.
+fn key(is_over: impl Fn() -> bool) -> Answer {
+    use crossterm::event::{Event as Input, KeyCode, KeyEventKind, poll, read};
+    if crossterm::terminal::enable_raw_mode().is_err() {
+        return line_answer();
+    }
+    let answer = loop {
+        if is_over() {
+            break Answer::No;
+        }
+        match poll(std::time::Duration::from_millis(50)) {
+            Ok(false) => continue,
+            Ok(true) => {}
+            Err(_) => break Answer::No,
+        }
+        match read() {
+            Ok(Input::Key(key)) if key.kind == KeyEventKind::Press => match key.code {
+                KeyCode::Char('y' | 'Y') => break Answer::Yes,
+                KeyCode::Char('a' | 'A') => break Answer::All,
+                _ => break Answer::No,
+            },
+            Ok(_) => {}
+            Err(_) => break Answer::No,
+        }
+    };
+    let _ = crossterm::terminal::disable_raw_mode();
+    answer
+}
+
+/// Prints a prompt where there is no line editor, and reads a line; none at the end. What is no UTF-8 is replaced.
+pub fn read_plain_line(prompt: &str) -> Option<String> {
+    if on_terminal() {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(prompt.as_bytes()).and_then(|()| out.flush());
+    }
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().read_until(b'\n', &mut bytes);
+    let ended = !matches!(read, Ok(1..));
+    (!ended).then(|| String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Leaves raw mode and ends the program at once, for a signal.
+pub fn leave_now(exit: Exit) -> ! {
+    let _ = crossterm::terminal::disable_raw_mode();
+    exit_now(exit)
 }
 
 impl Sink for Progress {
@@ -160,7 +300,7 @@ impl Sink for Progress {
             Event::Message { level: Level::Info, text } => self.say(&format!("  {text}")),
             Event::Message { level: Level::Warn, text } => self.say(&format!("  warning: {text}")),
             Event::Print { text } if self.style.json => self.say(text),
-            Event::Print { text } => result(text),
+            Event::Print { text } => self.print(text),
             _ => {}
         }
     }

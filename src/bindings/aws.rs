@@ -5,7 +5,7 @@ use crate::error::Kind;
 
 /// `aws::`.
 pub static ALL: &[&Binding] =
-    &[&USING, &EXPECT, &IDENTITY, &REGION, &PARTITION, &ARN, &DEFAULT_TAGS, &SETTINGS, &OPERATION_EXISTS];
+    &[&CLUSTER, &USING, &EXPECT, &IDENTITY, &REGION, &PARTITION, &ARN, &DEFAULT_TAGS, &SETTINGS, &OPERATION_EXISTS];
 
 const fn session(
     name: &'static str,
@@ -18,6 +18,40 @@ const fn session(
     Binding { name, effect, doc, params, options: &[], returns, raises, run: Run::Control }
 }
 
+/// What `aws::using` can change.
+pub const USING_KEYS: &[Param] = &[
+    Param::option("region", Ty::Text, "such as \"eu-west-1\""),
+    Param::option("profile", Ty::Text, "of the AWS configuration files"),
+    Param::option("role_arn", Ty::Text, "a role to assume"),
+];
+
+/// What `aws::expect` can be told.
+pub const EXPECT_KEYS: &[Param] = &[Param::option("account", Ty::Text, "twelve digits; empty: any")];
+
+/// Parts of an ARN.
+pub const ARN_KEYS: &[Param] = &[
+    Param::new("service", Ty::Text, "such as \"iam\""),
+    Param::new("resource", Ty::Text, "such as \"role/prod\""),
+    Param::option("region", Ty::Text, "\"\" for none; default: where one is"),
+    Param::option("account", Ty::Text, "\"\" for none; default: where one is"),
+];
+
+static CLUSTER: Binding = session(
+    "kube::cluster",
+    Effect::Read,
+    "A handle on a cluster of EKS by its name; its methods are the `kube::` functions.
+
+It keeps the account, role and region under which it was made.
+
+```rhai
+kube::cluster(\"prod\").get(\"cm\", \"aws-auth\", #{ namespace: \"kube-system\" }).kind //=> \"ConfigMap\"
+kube::cluster(\"nobody\") //=> error: not_found
+```",
+    &[Param::new("name", Ty::Text, "of the cluster")],
+    "a handle; it is no plain data, so a step can not end with it",
+    &[Kind::NotFound],
+);
+
 static USING: Binding = session(
     "aws::using",
     Effect::Pure,
@@ -29,7 +63,7 @@ Nests, and holds in branches of `parallel`; a cluster handle keeps what it was m
 aws::using(#{ region: \"eu-west-1\" }, || aws::region()) //=> \"eu-west-1\"
 ```",
     &[
-        Param::new("options", Ty::Map, "`region`, `profile`, `role_arn`"),
+        Param::new("options", Ty::Keys(USING_KEYS), "`region`, `profile`, `role_arn`"),
         Param::new("body", Ty::Any, "a closure without parameters"),
     ],
     "what the closure returns",
@@ -44,7 +78,7 @@ static EXPECT: Binding = session(
 ```rhai
 aws::expect(#{ account: \"\" }).region
 ```",
-    &[Param::new("options", Ty::Map, "`account`: twelve digits as text; empty: any")],
+    &[Param::new("options", Ty::Keys(EXPECT_KEYS), "`account`: twelve digits as text; empty: any")],
     "#{ account, arn, partition, region, user_id }",
     &[Kind::Refused, Kind::Expired],
 );
@@ -84,7 +118,11 @@ static ARN: Binding = session(
 ```rhai
 aws::arn(#{ service: \"iam\", region: \"\", account: \"aws\", resource: \"policy/AmazonEKSClusterPolicy\" })
 ```",
-    &[Param::new("parts", Ty::Map, "`service`, `resource`, `region` (\"\" for none), `account` (\"\" for none)")],
+    &[Param::new(
+        "parts",
+        Ty::Keys(ARN_KEYS),
+        "`service`, `resource`, `region` (\"\" for none), `account` (\"\" for none)",
+    )],
     "text",
     &[Kind::Invalid],
 );

@@ -52,6 +52,13 @@ sum //=> 3
     &[Kind::Invalid],
 );
 
+/// What `retry` can be told.
+pub const RETRY_KEYS: &[Param] = &[
+    Param::option("times", Ty::Int, "how often at most; 5"),
+    Param::option("backoff", Ty::Duration, "the first pause, doubled each time; \"2s\""),
+    Param::option("on", Ty::OneOf(&["retryable", "any"]), "which errors are tried again; \"retryable\""),
+];
+
 static RETRY: Binding = control(
     "retry",
     "Runs a closure again while it raises errors that may go away.
@@ -63,7 +70,7 @@ retry(#{ times: 2, backoff: \"1ms\", on: \"any\" }, || throw error::failed(\"no\
     &[
         Param::new(
             "options",
-            Ty::Map,
+            Ty::Keys(RETRY_KEYS),
             "`times` (5), `backoff` (\"2s\", doubled each time), `on` (\"retryable\" or \"any\")",
         ),
         Param::new("body", Ty::Any, "a closure without parameters"),
@@ -72,6 +79,9 @@ retry(#{ times: 2, backoff: \"1ms\", on: \"any\" }, || throw error::failed(\"no\
     "what the closure returns",
     &[],
 );
+
+/// What `parallel` can be told.
+pub const PARALLEL_KEYS: &[Param] = &[Param::option("max", Ty::Int, "how many run at the same time, 1 to 64; 8")];
 
 static PARALLEL: Binding = control(
     "parallel",
@@ -86,10 +96,17 @@ parallel(#{ a: || 1, b: || 2 }).b  //=> 2
 parallel([|| throw error::not_found(\"x\")]) //=> error: not_found
 ```",
     &[Param::new("branches", Ty::Any, "a list or a map of closures")],
-    &[Param::option("max", Ty::Int, "how many run at the same time, 1 to 64; 8")],
+    PARALLEL_KEYS,
     "the results, in input order or by name",
     &[],
 );
+
+/// What `wait_until` can be told.
+pub const WAIT_KEYS: &[Param] = &[
+    Param::option("timeout", Ty::Duration, "how long at most; \"30m\""),
+    Param::option("every", Ty::Duration, "the pause between two looks; \"10s\""),
+    Param::option("subject", Ty::Text, "what is waited for, in words"),
+];
 
 static WAIT_UNTIL: Binding = control(
     "wait_until",
@@ -104,7 +121,7 @@ wait_until(#{ timeout: \"2ms\", every: \"1ms\" }, || false) //=> error: timeout
     &[
         Param::new(
             "options",
-            Ty::Map,
+            Ty::Keys(WAIT_KEYS),
             "`timeout` (\"30m\"), `every` (\"10s\"), `subject`: what is waited for, in words",
         ),
         Param::new("body", Ty::Any, "a closure without parameters"),

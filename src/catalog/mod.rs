@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use self::args::{Args, arity_error};
+pub use self::args::{Args, Flaw, FlawKind, OPTIONS, arity_error, unknown_option};
 use crate::cloud::retry::Watch;
 use crate::cloud::{Cloud, Connection, Future, Target};
 use crate::error::{Kind, Result};
@@ -37,6 +37,8 @@ pub enum Ty {
     Bool,
     /// A map.
     Map,
+    /// A map with these keys.
+    Keys(&'static [Param]),
     /// A list.
     List,
     /// Text with a unit: `"90s"`, `"10m"`, `"1h30m"`.
@@ -53,7 +55,7 @@ impl Ty {
             Ty::Text | Ty::OneOf(_) => "text",
             Ty::Int => "integer",
             Ty::Bool => "boolean",
-            Ty::Map => "map",
+            Ty::Map | Ty::Keys(_) => "map",
             Ty::List => "list",
             Ty::Duration => "duration",
             Ty::Time => "time",
@@ -151,6 +153,11 @@ impl Binding {
     /// `get`.
     pub fn short_name(&self) -> &'static str {
         self.name.split_once("::").map_or(self.name, |(_, name)| name)
+    }
+
+    /// Whether it talks to the cloud, the clock or files; of `kube::` these are the methods of a handle.
+    pub fn is_outward(&self) -> bool {
+        matches!(self.run, Run::Cloud(_))
     }
 
     /// `kube::get(kind, name, #{ namespace: … })`.

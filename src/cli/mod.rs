@@ -1,25 +1,27 @@
 //! The command line: file = subcommand. A flag that is not built does not exist.
 
+pub mod check;
 pub mod doc;
 pub mod eval;
 pub mod kubeconfig;
 pub mod rehearsal;
+pub mod repl;
 pub mod run;
 pub mod start;
 pub mod token;
 pub mod twin;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::error::{Exit, Result};
 use crate::ui::{self, Format, Style};
 
 /// Editable runbooks against AWS EKS, EC2 and Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "ekskit", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(name = "ekskit", version, max_term_width = 110)]
 struct Line {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
     /// How the result is printed
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -38,6 +40,10 @@ enum Command {
     Run(run::Flags),
     /// Evaluates an expression and prints its value
     Eval(eval::Flags),
+    /// Tells what is wrong with scripts, without running them
+    Check(check::Flags),
+    /// Opens the prompt: the same calls, line by line; so does a bare `ekskit` on a terminal
+    Repl(repl::Flags),
     /// Shows what can be called: everything, or one name
     Doc(doc::Flags),
     /// Prints a token for a cluster, as kubectl's exec plugins do
@@ -128,9 +134,19 @@ pub fn main() -> Exit {
         Err(failure) => return wrong_line(&failure),
     };
     let style = Style::new(line.verbose, line.no_color, line.output == Format::Json);
-    let ended = match line.command {
+    let Some(command) = line.command.or_else(|| ui::on_terminal().then(|| Command::Repl(repl::Flags::default())))
+    else {
+        ui::note(Line::command().render_help().to_string().trim_end());
+        return Exit::Usage;
+    };
+    let ended = match command {
+        Command::Repl(flags) => return repl::main(&flags, line.output, style),
         Command::Run(flags) => return run::main(&flags, line.output, style),
         Command::Eval(flags) => return eval::main(&flags, line.output, style),
+        Command::Check(flags) => match check::main(&flags, line.output, style) {
+            Ok(exit) => return exit,
+            Err(error) => Err(error),
+        },
         Command::Doc(flags) => doc::main(&flags, line.output, line.no_color),
         Command::Token(flags) => token::main(&flags),
         Command::Kubeconfig(flags) => kubeconfig::main(&flags, line.output),

@@ -12,10 +12,10 @@ use crate::cloud::{Cloud, Endpoint, live};
 use crate::engine::params::{self, Given};
 use crate::engine::{Interpreter, Script, on_big_stack};
 use crate::error::{Error, Exit, Result};
-use crate::event::Events;
+use crate::event::{Events, Sink};
 use crate::project::Project;
 use crate::report::Report;
-use crate::session::{Cancel, Mode, Session, Setup, live_run_id};
+use crate::session::{Approve, Cancel, Mode, Session, Setup, live_run_id};
 use crate::sources::Sources;
 use crate::ui::{self, Format, Progress, Prompt, Style};
 
@@ -48,14 +48,40 @@ pub fn live_cloud(region: Option<String>) -> Cloud {
     live::cloud(region)
 }
 
+/// How a session meets the operator.
+pub struct Front {
+    /// Who hears of what happens, beside the report.
+    pub sinks: Vec<Arc<dyn Sink>>,
+    /// How the operator is asked.
+    pub approve: Arc<dyn Approve>,
+    /// How it ends early.
+    pub cancel: Cancel,
+    /// Changes of a rehearsal are asked for as well.
+    pub asks_in_rehearsals: bool,
+}
+
 /// Starts a session for the scripts of a folder.
 pub fn start(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, style: Style) -> Result<Started> {
+    let cancel = Cancel::default();
+    let front = Front {
+        sinks: vec![Arc::new(Progress::new(style))],
+        approve: Arc::new(Prompt),
+        cancel: cancel.clone(),
+        asks_in_rehearsals: false,
+    };
+    let started = start_with(flags, folder, kubeconfig_by_default, front)?;
+    watch_for_the_end(&started.runtime, cancel, flags.timeout);
+    Ok(started)
+}
+
+/// Starts a session that meets the operator in this way.
+pub fn start_with(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, front: Front) -> Result<Started> {
     let project = Project::of(folder)?;
     let rehearsal = rehearsal::of(flags)?;
     let runtime = runtime()?;
     let report = Arc::new(Report::default());
-    let events = Events::to(vec![Arc::new(Progress::new(style)), report.clone()]);
-    let cancel = Cancel::default();
+    let mut sinks = front.sinks;
+    sinks.push(report.clone());
     let kubeconfig = match (&flags.kubeconfig, &flags.context) {
         (None, None) if !kubeconfig_by_default => None,
         (path, context) => Some(Endpoint::Kubeconfig { path: path.clone(), context: context.clone() }),
@@ -66,17 +92,19 @@ pub fn start(flags: &SessionFlags, folder: &Path, kubeconfig_by_default: bool, s
     };
     let session = Session::new(Setup {
         cloud,
-        mode: Mode { read_only: flags.read_only, assume_yes: flags.yes || rehearsal.is_some() },
-        events,
-        cancel: cancel.clone(),
+        mode: Mode {
+            read_only: flags.read_only,
+            assume_yes: flags.yes || rehearsal.is_some() && !front.asks_in_rehearsals,
+        },
+        events: Events::to(sinks),
+        cancel: front.cancel,
         run,
         project,
         target: flags.target.target(),
         kubeconfig,
-        approve: Arc::new(Prompt),
+        approve: front.approve,
         runtime: runtime.handle().clone(),
     });
-    watch_for_the_end(&runtime, cancel, flags.timeout);
     Ok(Started { session, sources: Sources::default(), report, rehearsal, runtime })
 }
 
@@ -161,6 +189,7 @@ pub fn go(started: Started, source: &str, text: &str, given: &Given, format: For
     let result = on_big_stack(|| {
         let interpreter = Interpreter::for_script(&session, &sources, text)?;
         let script = interpreter.compile(source, text)?;
+        interpreter.refuse_certain(&script)?;
         session.set_inputs(params::resolve(&script.inputs, given)?);
         let value = interpreter.run(&script)?;
         interpreter.to_json(&value)

@@ -8,6 +8,7 @@ pub mod kube;
 pub mod live;
 pub mod lookup;
 pub mod paging;
+pub mod repeatable;
 pub mod retry;
 pub mod tags;
 pub mod waiters;

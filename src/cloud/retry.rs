@@ -1,16 +1,17 @@
 //! One call until it is answered: retry with backoff, once for every cloud.
 //!
-//! Reads, and mutations that carry a token, are sent again. A mutation without one is not blindly resent: after a
-//! doubtful outcome it is looked up first ([`super::lookup`]). An answer that proves that nothing was applied
+//! Reads, mutations that carry a token and those that are as good twice as once ([`super::repeatable`]) are sent again.
+//! Any other mutation is not blindly resent: after a doubtful outcome it is looked up first ([`super::lookup`]). An answer that proves that nothing was applied
 //! (throttled, refused for now) is retried where it is `retryable`.
 
 use std::time::Duration;
 
-use aws_dynamic::{Effect, Operation};
+use aws_dynamic::{Effect, Enums, Operation};
 use backon::{BackoffBuilder, ExponentialBuilder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::lookup::{self, Lookup};
+use super::repeatable::{self, Repeatable};
 use super::{Cloud, Target, error};
 use crate::error::{Error, Kind, Result};
 
@@ -126,7 +127,9 @@ pub async fn send(
     input: &Value,
     watch: &dyn Watch,
 ) -> Result<Value> {
-    let resend = operation.effect == Effect::Read || operation.token.is_some_and(|token| !input[token].is_null());
+    let repeatable = repeatable::of(operation);
+    let has_token = operation.token.is_some_and(|token| !input[token].is_null());
+    let resend = operation.effect == Effect::Read || has_token || repeatable.is_some();
     let mut patience = patience(cloud);
     // Once an attempt may have been applied, no later refusal says that it was not.
     let mut in_doubt = false;
@@ -139,6 +142,9 @@ pub async fn send(
         let mut failure = error::from_call(operation, region.as_deref(), failure);
         // A read leaves nothing behind that one could be in doubt about.
         let doubtful = failure.facts().maybe_applied && operation.effect == Effect::Mutate;
+        if in_doubt && failure.kind() == Kind::NotFound && repeatable == Some(Repeatable::Ends) {
+            return Ok(aws_dynamic::complete(operation, json!({}), Enums::Lenient).unwrap_or_default());
+        }
         in_doubt |= doubtful;
         if doubtful && !resend {
             match lookup::applied(cloud, target, operation, input, watch).await {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::call::{Caller, Thrown};
 use super::{Handle, control, here};
-use crate::catalog::Effect;
+use crate::bindings::aws;
+use crate::catalog::{Effect, unknown_option};
 use crate::cloud::Target;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -74,7 +75,7 @@ pub fn register_cluster(module: &mut Module, session: &Arc<Session>) {
 }
 
 fn target(session: &Session) -> Target {
-    session.target.overlaid(&here::get().target)
+    session.target().overlaid(&here::get().target)
 }
 
 fn answer(session: &Arc<Session>, context: &NativeCallContext, work: impl FnOnce() -> Result<Value>) -> Thrown {
@@ -111,8 +112,7 @@ fn expect(session: &Arc<Session>, options: &Map) -> Result<Value> {
     let options = value::to_json(&options.clone().into(), Show::Hidden)?;
     for key in options.as_object().into_iter().flat_map(|map| map.keys()) {
         if key != "account" {
-            return Err(Error::invalid(format!("unknown option `{key}` for `aws::expect`"))
-                .note("the only option is `account`"));
+            return Err(unknown_option("aws::expect", key, aws::EXPECT_KEYS));
         }
     }
     let wanted = match &options["account"] {
@@ -155,9 +155,8 @@ pub fn partition_of(region: &str) -> &'static str {
 fn arn(session: &Arc<Session>, parts: &Map) -> Result<Value> {
     let mut given: BTreeMap<String, String> = BTreeMap::new();
     for (key, value) in parts {
-        if !["service", "resource", "region", "account"].contains(&key.as_str()) {
-            return Err(Error::invalid(format!("unknown part `{key}` for `aws::arn`"))
-                .note("parts are `service`, `resource`, `region` and `account`"));
+        if !aws::ARN_KEYS.iter().any(|part| part.name == key.as_str()) {
+            return Err(unknown_option("aws::arn", key, aws::ARN_KEYS));
         }
         let text = value.clone().into_string().map_err(|found| {
             Error::invalid(format!("`{key}` of `aws::arn` is text, found {}", value::describe_type(found)))

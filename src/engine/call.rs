@@ -15,7 +15,7 @@ use crate::catalog::{Answer, Args, Binding, Call, Effect, Run};
 use crate::cloud::{Connection, Future, lookup, paging, retry, tags, waiters};
 use crate::error::{Error, Place, Result, did_you_mean};
 use crate::event::Event;
-use crate::session::{Session, Watch};
+use crate::session::{Intended, Session, Watch};
 use crate::value::{self, HIDDEN, Secrets, Show};
 
 /// The result type of functions that the engine calls.
@@ -29,13 +29,61 @@ pub struct Caller<'a> {
     pub place: Place,
     /// The position, for the engine.
     pub position: Position,
+    /// Nobody waits for the call: it may only read, asks nobody, and never pauses.
+    pub in_background: bool,
+}
+
+/// How long a call in the background may take.
+const BACKGROUND_TIME: Duration = Duration::from_secs(10);
+
+/// Of a call in the background: instead of pausing before it is sent again, it fails.
+struct Impatient;
+
+impl retry::Watch for Impatient {
+    fn retrying(&self, _: &Error, _: Duration) {}
+    fn waiting(&self, _: &str, _: &str) {}
+    fn cancelled(&self) -> Future<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 impl<'a> Caller<'a> {
     /// From what the engine tells a native function.
     pub fn of(session: &'a Arc<Session>, context: &NativeCallContext) -> Caller<'a> {
         let position = context.call_position();
-        Caller { session, place: fault::place(context.call_source(), position), position }
+        Caller::at(session, fault::place(context.call_source(), position), position)
+    }
+
+    /// From a place of the script.
+    pub fn at(session: &'a Arc<Session>, place: Place, position: Position) -> Caller<'a> {
+        Caller { session, place, position, in_background: false }
+    }
+
+    /// Completion, which wants to know a name.
+    pub fn in_background(session: &'a Arc<Session>) -> Caller<'a> {
+        let position = Position::NONE;
+        Caller { session, place: fault::place(None, position), position, in_background: true }
+    }
+
+    fn emit(&self, event: Event) {
+        self.session.events.emit(if self.in_background { Event::Background(Box::new(event)) } else { event });
+    }
+
+    fn wait<T>(&self, effect: Effect, work: impl std::future::Future<Output = Result<T>>) -> Result<T> {
+        if self.in_background {
+            self.session.wait_in_background(BACKGROUND_TIME, work)
+        } else {
+            self.session.wait(effect, work)
+        }
+    }
+
+    /// Who hears of retries and waits.
+    fn watch<'s>(&'s self, binding: &'s str) -> Box<dyn retry::Watch + 's> {
+        if self.in_background {
+            Box::new(Impatient)
+        } else {
+            Box::new(Watch { events: &self.session.events, binding, cancel: &self.session.cancel })
+        }
     }
 
     /// Turns an error into what the engine throws, with place and step.
@@ -69,26 +117,31 @@ impl<'a> Caller<'a> {
         prepare: impl FnOnce() -> Result<Prepared<'s>>,
     ) -> Result<Answer> {
         let session = self.session;
-        if session.cancel.is_cancelled() {
+        if self.in_background && effect == Effect::Mutate {
+            return Err(Error::bug(format!("`{name}` was to change something in the background")));
+        }
+        if session.cancel.is_cancelled() && !self.in_background {
             return Err(session.cancel.reason());
         }
         session.gate(name, effect)?;
         let prepared = prepare()?;
         if effect == Effect::Pure {
-            return session.wait(effect, prepared.work);
+            return self.wait(effect, prepared.work);
         }
         if effect == Effect::Mutate {
             // A handle goes where it was made for, whatever `aws::using` says here.
             let handle = prepared.cluster.as_ref().map(|cluster| cluster.target().clone());
-            let target = handle.unwrap_or_else(|| session.target.overlaid(&here::get().target));
-            session.wait(Effect::Read, session.approve(&target, prepared.cluster.as_deref()))?;
+            let target = handle.unwrap_or_else(|| session.target().overlaid(&here::get().target));
+            let arguments = &value::masked_value(prepared.shown.clone(), secrets);
+            let call = Intended { binding: name, arguments };
+            session.wait(Effect::Read, session.approve(&target, prepared.cluster.as_deref(), call))?;
             if session.cancel.is_cancelled() {
                 return Err(session.cancel.reason());
             }
         }
         let call = session.next_call();
         let step = here::get().step;
-        session.events.emit(Event::Intent {
+        self.emit(Event::Intent {
             call,
             binding: name.to_owned(),
             effect,
@@ -97,13 +150,13 @@ impl<'a> Caller<'a> {
             at: Some(self.place.clone()),
         });
         let start = session.cloud.clock.now();
-        let answer = session.wait(effect, prepared.work);
+        let answer = self.wait(effect, prepared.work);
         let answer = answer.map_err(|error| hide(error, secrets));
         let changed = effect == Effect::Mutate && answer.as_ref().is_ok_and(|answer| answer.changed);
         if changed {
             here::get().count_change();
         }
-        session.events.emit(Event::Outcome {
+        self.emit(Event::Outcome {
             call,
             binding: name.to_owned(),
             effect,
@@ -150,6 +203,30 @@ pub fn operation(caller: &Caller, operation: &'static Operation, args: &[Dynamic
     answer.map(|answer| value::to_dynamic(answer.value, answer.secrets)).map_err(|error| caller.throw(error))
 }
 
+/// Reads in the background, for completion: asks nobody, and no sink shows it.
+pub fn read_in_background(session: &Arc<Session>, operation: &'static Operation, input: &Value) -> Result<Value> {
+    let caller = Caller::in_background(session);
+    let args = [value::to_dynamic(input.clone(), Secrets::None)];
+    let effect = effect_of(operation);
+    caller
+        .host_call(&operation.to_string(), effect, &args, || prepare_operation(&caller, operation, &args))
+        .map(|answer| answer.value)
+}
+
+/// The same for a binding, on this cluster.
+pub fn look_in_background(
+    session: &Arc<Session>,
+    binding: &'static Binding,
+    cluster: Arc<Connection>,
+    args: &[Value],
+) -> Result<Value> {
+    let caller = Caller::in_background(session);
+    let args: Vec<Dynamic> = args.iter().map(|arg| value::to_dynamic(arg.clone(), Secrets::None)).collect();
+    caller
+        .host_call(binding.name, binding.effect, &args, || prepare_binding(&caller, binding, Some(cluster), &args))
+        .map(|answer| answer.value)
+}
+
 /// The effect of an operation, in our words.
 pub fn effect_of(operation: &Operation) -> Effect {
     match operation.effect {
@@ -175,12 +252,13 @@ fn prepare_operation<'s>(caller: &'s Caller, operation: &'static Operation, args
         }
     }
     let shown = redacted(&key, Secrets::Schema(operation.input));
-    let target = session.target.overlaid(&here::get().target);
+    let target = session.target().overlaid(&here::get().target);
     let work = async move {
         // Without a region the SDK's own error would talk about endpoint rules.
         session.cloud.aws.region(&target).await?;
-        let watch = Watch { events: &session.events, binding: &operation.to_string(), cancel: &session.cancel };
-        let value = paging::call(&session.cloud, &target, operation, &input, &watch).await?;
+        let name = operation.to_string();
+        let watch = caller.watch(&name);
+        let value = paging::call(&session.cloud, &target, operation, &input, &*watch).await?;
         Ok(Answer { value, secrets: Secrets::Schema(operation.output), changed: true })
     };
     Ok(Prepared { shown, key: Some(key), cluster: None, work: Box::pin(work) })
@@ -192,13 +270,10 @@ fn checked_input(operation: &'static Operation, args: &[Dynamic]) -> Result<Valu
         None => json!({}),
         Some(argument) => match value::to_json(argument, Show::Revealed)? {
             Value::Object(map) => Value::Object(map),
-            other => {
-                let mut required = operation.required();
-                match (required.next(), required.next()) {
-                    (Some(field), None) => json!({ field.name: other }),
-                    _ => return Err(needs_a_map(operation, &other)),
-                }
-            }
+            other => match sole_field(operation) {
+                Some(field) => json!({ field: other }),
+                None => return Err(needs_a_map(operation, &other)),
+            },
         },
     };
     aws_dynamic::normalise(operation, input, Enums::Strict).map_err(|invalid| {
@@ -210,7 +285,17 @@ fn checked_input(operation: &'static Operation, args: &[Dynamic]) -> Result<Valu
     })
 }
 
-fn needs_a_map(operation: &Operation, found: &Value) -> Error {
+/// The one required field, which may be given positionally.
+pub fn sole_field(operation: &Operation) -> Option<&'static str> {
+    let mut required = operation.required();
+    match (required.next(), required.next()) {
+        (Some(field), None) => Some(field.name),
+        _ => None,
+    }
+}
+
+/// The error for an input that is neither a map nor the one required field.
+pub fn needs_a_map(operation: &Operation, found: &Value) -> Error {
     let names: Vec<&str> = operation.required().map(|field| field.name).collect();
     let error = Error::invalid(format!("`{operation}` takes a map, found {}", value::describe(found)));
     match names.as_slice() {
@@ -250,7 +335,7 @@ fn prepare_waiter<'s>(
         }
     }
     let shown = redacted(&input, Secrets::Schema(waiter.operation.input));
-    let target = session.target.overlaid(&here::get().target);
+    let target = session.target().overlaid(&here::get().target);
     let name = name.to_owned();
     let work = async move {
         session.cloud.aws.region(&target).await?;
@@ -309,20 +394,20 @@ fn prepare_binding<'s>(
     let key = shown.clone();
     let cluster = match handle {
         Some(handle) => Some(handle),
-        None if binding.namespace() == "kube" => session.wait(Effect::Read, session.bare_cluster())?,
+        None if binding.namespace() == "kube" => caller.wait(Effect::Read, session.bare_cluster())?,
         None => None,
     };
-    let target = session.target.overlaid(&here::get().target);
+    let target = session.target().overlaid(&here::get().target);
     let used = cluster.clone();
     let work = async move {
         let say = |level, text| session.events.message(level, text);
-        let watch = Watch { events: &session.events, binding: binding.name, cancel: &session.cancel };
+        let watch = caller.watch(binding.name);
         let attempt = || {
             let (args, cluster) = (args.clone(), cluster.clone());
             let (cloud, files) = (&session.cloud, &session.files);
-            run(Call { args, cloud, target: &target, cluster, files, say: &say, watch: &watch })
+            run(Call { args, cloud, target: &target, cluster, files, say: &say, watch: &*watch })
         };
-        retry::repeat(&session.cloud, &watch, binding.effect != Effect::Mutate, attempt).await
+        retry::repeat(&session.cloud, &*watch, binding.effect != Effect::Mutate, attempt).await
     };
     Ok(Prepared { shown: redacted(&shown, Secrets::Kubernetes), key: Some(key), cluster: used, work: Box::pin(work) })
 }

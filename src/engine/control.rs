@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use super::call::{Caller, Thrown};
 use super::here::{self, Here};
-use super::{STACK_SIZE, fault};
-use crate::catalog::Effect;
+use super::{STACK_SIZE, STEP, fault};
+use crate::bindings::{aws, control};
+use crate::catalog::{Effect, unknown_option};
 use crate::cloud::{Fork, Target};
-use crate::error::{Error, Kind, Place, Result, count, did_you_mean};
+use crate::error::{Error, Kind, Place, Result, count};
 use crate::event::Event;
 use crate::session::Session;
 use crate::value::{self, Show, format_duration};
@@ -20,10 +21,16 @@ use crate::value::{self, Show, format_duration};
 /// Registers `step "name" { … }`.
 pub fn register_step(engine: &mut Engine, session: &Arc<Session>) -> Result<()> {
     let session = session.clone();
+    register_step_syntax(engine, move |context, inputs| step(&session, context, inputs))
+}
+
+/// Registers the keyword with what it does.
+pub fn register_step_syntax(
+    engine: &mut Engine,
+    run: impl Fn(&mut EvalContext, &[Expression]) -> Thrown + Send + Sync + 'static,
+) -> Result<()> {
     engine
-        .register_custom_syntax(["step", "$expr$", "$block$"], false, move |context, inputs| {
-            step(&session, context, inputs)
-        })
+        .register_custom_syntax([STEP, "$expr$", "$block$"], false, run)
         .map(|_| ())
         .map_err(|error| Error::bug(format!("`step` can not be registered: {error}")))
 }
@@ -31,7 +38,7 @@ pub fn register_step(engine: &mut Engine, session: &Arc<Session>) -> Result<()> 
 fn step(session: &Arc<Session>, context: &mut EvalContext, inputs: &[Expression]) -> Thrown {
     let position = inputs[0].position();
     let place = fault::place(context.source(), position);
-    let caller = Caller { session, place, position };
+    let caller = Caller::at(session, place, position);
     let name = context.eval_expression_tree(&inputs[0])?;
     let name = name.into_string().map_err(|found| {
         caller.throw(Error::invalid(format!("the name of a step is text, found {}", value::describe_type(found))))
@@ -129,17 +136,11 @@ impl RetryOptions {
                     return Err(Error::invalid(format!("`on` can not be {}", value::describe(other)))
                         .note("it is `\"retryable\"` or `\"any\"`"));
                 }
-                (other, _) => return Err(unknown_option("retry", other, &["times", "backoff", "on"])),
+                (other, _) => return Err(unknown_option("retry", other, control::RETRY_KEYS)),
             }
         }
         Ok(parsed)
     }
-}
-
-fn unknown_option(function: &str, key: &str, known: &[&str]) -> Error {
-    Error::invalid(format!("unknown option `{key}` for `{function}`"))
-        .note(format!("options are {}", crate::error::list_and(known)))
-        .maybe_hint(did_you_mean(key, known.iter().copied()))
 }
 
 fn sleep(session: &Arc<Session>, pause: Duration) -> Result<()> {
@@ -198,7 +199,7 @@ impl WaitOptions {
                 ("subject", other) => {
                     return Err(Error::invalid(format!("`subject` is text, found {}", value::describe(other))));
                 }
-                (other, _) => return Err(unknown_option("wait_until", other, &["timeout", "every", "subject"])),
+                (other, _) => return Err(unknown_option("wait_until", other, control::WAIT_KEYS)),
             }
         }
         if parsed.every.is_zero() {
@@ -219,7 +220,7 @@ pub fn using(session: &Arc<Session>, context: &NativeCallContext, options: &Map,
             "profile" => over.profile = text,
             "role_arn" => over.role_arn = text,
             other => {
-                let error = unknown_option("aws::using", other, &["region", "profile", "role_arn"]);
+                let error = unknown_option("aws::using", other, aws::USING_KEYS);
                 return Err(caller.throw(error));
             }
         }
@@ -353,7 +354,7 @@ fn run_branch(context: &NativeCallContext, branch: &Branch, outer: &Here) -> Thr
 fn parallel_max(options: &Map) -> Result<usize> {
     for key in options.keys() {
         if key != "max" {
-            return Err(unknown_option("parallel", key, &["max"]));
+            return Err(unknown_option("parallel", key, control::PARALLEL_KEYS));
         }
     }
     match options.get("max").map(|max| max.as_int()) {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, Stmt};
 
-use super::{import, look};
+use super::check::parsed;
+use super::import;
 use crate::bindings;
 use crate::catalog::doc::{Entry, FieldDoc};
 use crate::catalog::reference::{Namespace, Origin, Reference};
@@ -186,13 +187,14 @@ fn aliases(ast: &AST) -> BTreeMap<String, String> {
 
 /// Notes what every function of a module calls.
 fn collect(module: &str, ast: &AST, aliases: &BTreeMap<String, String>, calls: &mut BTreeMap<(String, String), Calls>) {
-    for function in ast.iter_fn_def() {
-        let own = calls.entry((module.to_owned(), function.name.to_string())).or_default();
-        let alone = look::one_function(ast, &function.name, function.params.len());
-        alone.walk(&mut |path| {
-            own.extend(path.last().into_iter().flat_map(|node| called(module, node, aliases)));
-            true
-        });
+    for function in parsed::functions(ast).into_values() {
+        let own = calls.entry((module.to_owned(), function.name)).or_default();
+        for statement in &function.body {
+            statement.walk(&mut Vec::new(), &mut |path| {
+                own.extend(path.last().into_iter().flat_map(|node| called(module, node, aliases)));
+                true
+            });
+        }
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, ParseError, Position, Scope, Shared};
 
-use super::{isolate, look};
+use super::check::{self, Ground};
+use super::isolate;
 use crate::error::{Error, Result};
 use crate::event::Level;
+use crate::project::Project;
 use crate::session::Session;
 use crate::sources::{EMBEDDED, Sources};
 use crate::value::{self, Secrets};
@@ -26,12 +28,33 @@ pub fn embedded_names() -> impl Iterator<Item = &'static str> {
     STDLIB.iter().map(|(module, _)| *module)
 }
 
+/// Finds modules.
+#[derive(Clone, Default)]
+pub struct Finder {
+    project: Project,
+}
+
 /// Finds, compiles and keeps modules. Every module is evaluated once a session.
 pub struct Imports {
     session: Arc<Session>,
     sources: Sources,
-    builtins: look::Builtins,
-    cache: Mutex<BTreeMap<String, Shared<Module>>>,
+    ground: Arc<Ground>,
+    cache: Modules,
+}
+
+/// The modules that were read, by their source.
+#[derive(Clone, Default)]
+pub struct Modules(Arc<Mutex<BTreeMap<String, Shared<Module>>>>);
+
+impl Modules {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// So that they are read anew.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
 }
 
 thread_local! {
@@ -40,17 +63,51 @@ thread_local! {
 }
 
 /// What an import leads to.
-struct Found {
-    /// Key of the cache and source of places: the file as the operator would write it, or `embedded:stdlib/vpc.rhai`.
-    source: String,
-    text: String,
+pub struct Found {
+    /// Key of caches and source of places: the file as the operator would write it, or `embedded:stdlib/vpc.rhai`.
+    pub source: String,
+    /// What stands there.
+    pub text: String,
+    /// It is the project's, and differs from the built-in module of that name.
+    pub differs: bool,
+}
+
+/// Modules that are compiled: a check before a run and the run itself share them.
+#[derive(Default)]
+pub struct Compiled(Mutex<BTreeMap<String, AST>>);
+
+impl Compiled {
+    /// The tree of a module.
+    pub fn module(&self, engine: &Engine, found: &Found) -> Result<AST, ParseError> {
+        if let Some(ast) = self.lock().get(&found.source) {
+            return Ok(ast.clone());
+        }
+        let mut ast = engine.compile(isolate::functions(&found.text))?;
+        ast.set_source(found.source.clone());
+        self.lock().insert(found.source.clone(), ast.clone());
+        Ok(ast)
+    }
+
+    /// So that they are compiled anew.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, AST>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
 }
 
 impl Imports {
     /// For one session.
-    pub fn new(session: &Arc<Session>, sources: &Sources, builtins: &look::Builtins) -> Imports {
-        let (session, sources, builtins) = (session.clone(), sources.clone(), builtins.clone());
-        Imports { session, sources, builtins, cache: Mutex::default() }
+    pub fn new(session: &Arc<Session>, sources: &Sources, ground: &Arc<Ground>) -> Imports {
+        let (session, sources, ground) = (session.clone(), sources.clone(), ground.clone());
+        Imports { session, sources, ground, cache: Modules::default() }
+    }
+
+    /// The modules that were read so far.
+    pub fn modules(&self) -> Modules {
+        self.cache.clone()
     }
 
     fn load(&self, engine: &Engine, source: Option<&str>, name: &str) -> Result<Shared<Module>, Box<EvalAltResult>> {
@@ -58,23 +115,29 @@ impl Imports {
             let value = value::to_dynamic(error.to_json(), Secrets::None);
             Box::new(EvalAltResult::ErrorRuntime(value, Position::NONE))
         };
-        let found = self.find(source, name).map_err(thrown)?;
-        if let Some(module) = self.lock().get(&found.source).cloned() {
+        let found = self.ground.finder.find(source, name).map_err(thrown)?;
+        if let Some(module) = self.cache.lock().get(&found.source).cloned() {
             return Ok(module);
         }
         let _loading = Loading::enter(&found.source).map_err(thrown)?;
+        if found.differs && self.sources.get(&found.source).is_none() {
+            let source = &found.source;
+            let said = format!("module `{name}` is the project's `{source}`, which differs from the built-in one");
+            self.session.events.message(Level::Info, said);
+        }
         self.sources.insert(&found.source, &found.text);
-        let mut ast = engine
-            .compile(isolate::functions(&found.text))
+        let ast = self
+            .ground
+            .compiled
+            .module(engine, &found)
             .map_err(|error| Box::new(EvalAltResult::ErrorParsing(*error.0, error.1)))
             .map_err(|failure| self.in_module(&found.source, failure))?;
-        ast.set_source(found.source.clone());
-        look::over(&ast, &found.source, engine, &self.builtins, false).map_err(thrown)?;
+        check::refuse(engine, &self.ground, &found.source, &found.text, &ast).map_err(thrown)?;
         let mut module = Module::eval_ast_as_new(Scope::new(), &ast, engine)
             .map_err(|failure| self.in_module(&found.source, failure))?;
         module.set_id(found.source.clone());
         let module: Shared<Module> = module.into();
-        self.lock().insert(found.source, module.clone());
+        self.cache.lock().insert(found.source, module.clone());
         Ok(module)
     }
 
@@ -85,18 +148,22 @@ impl Imports {
         }
         Box::new(EvalAltResult::ErrorInModule(source.to_owned(), failure, Position::NONE))
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Shared<Module>>> {
-        self.cache.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+impl Finder {
+    /// In a project.
+    pub fn of(project: &Project) -> Finder {
+        Finder { project: project.clone() }
     }
 
-    fn find(&self, source: Option<&str>, name: &str) -> Result<Found> {
+    /// What an import in a script leads to.
+    pub fn find(&self, source: Option<&str>, name: &str) -> Result<Found> {
         if name.is_empty() || Path::new(name).is_absolute() || name.contains('\\') {
             return Err(Error::invalid(format!(
                 "module `{name}` can not be imported: a module is named relative to the script"
             )));
         }
-        let project = &self.session.project;
+        let project = &self.project;
         let importer = source.filter(|source| !source.is_empty() && !source.starts_with(EMBEDDED));
         let folder = importer.map(|file| self.absolute(file)).and_then(|file| file.parent().map(Path::to_path_buf));
         let beside = folder.map(|folder| folder.join(format!("{name}.rhai")));
@@ -104,12 +171,14 @@ impl Imports {
         let itself = importer.map(|file| self.absolute(file)).and_then(|file| file.canonicalize().ok());
         for candidate in beside.into_iter().chain(shared) {
             // A test of `vpc` is called `vpc` as well, and means the module.
-            if candidate.is_file() && candidate.canonicalize().ok() != itself {
+            if candidate.is_file() && candidate.canonicalize().ok() != itself && !holds_tests(&candidate) {
                 return self.read(&candidate, name);
             }
         }
         match embedded(name) {
-            Some(text) => Ok(Found { source: format!("{EMBEDDED}stdlib/{name}.rhai"), text: text.to_owned() }),
+            Some(text) => {
+                Ok(Found { source: format!("{EMBEDDED}stdlib/{name}.rhai"), text: text.to_owned(), differs: false })
+            }
             None => Err(unknown_module(name)),
         }
     }
@@ -118,14 +187,14 @@ impl Imports {
     /// that the program was started in.
     fn absolute(&self, file: &str) -> PathBuf {
         let path = Path::new(file);
-        let in_project = self.session.project.root.as_ref().map(|root| root.join(path)).filter(|path| path.is_file());
+        let in_project = self.project.root.as_ref().map(|root| root.join(path)).filter(|path| path.is_file());
         in_project.unwrap_or_else(|| path.to_path_buf())
     }
 
     fn read(&self, path: &Path, name: &str) -> Result<Found> {
         let unreadable = |error: std::io::Error| Error::invalid(format!("module `{name}` can not be read: {error}"));
         let real = path.canonicalize().map_err(unreadable)?;
-        let project = &self.session.project;
+        let project = &self.project;
         if let Some(root) = &project.root
             && !real.starts_with(root)
         {
@@ -134,12 +203,14 @@ impl Imports {
         }
         let text = std::fs::read_to_string(&real).map_err(unreadable)?;
         let source = project.show(&real);
-        if embedded(name).is_some_and(|embedded| embedded != text) && self.sources.get(&source).is_none() {
-            let said = format!("module `{name}` is the project's `{source}`, which differs from the built-in one");
-            self.session.events.message(Level::Info, said);
-        }
-        Ok(Found { source, text })
+        let differs = embedded(name).is_some_and(|embedded| embedded != text);
+        Ok(Found { source, text, differs })
     }
+}
+
+/// Tests are called as the modules that they test, and are none themselves.
+fn holds_tests(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("fn test_")))
 }
 
 fn unknown_module(name: &str) -> Error {

@@ -10,6 +10,7 @@
 
 use rhai::{Dynamic, Engine};
 
+use super::scan::Scan;
 use crate::error::{Error, Result};
 
 const MARKER: &str = "@;";
@@ -32,7 +33,7 @@ pub fn functions(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     let mut scan = Scan { letters: &letters, at: 0 };
     let mut copied = 0;
-    while let Some(brace) = scan.next_body() {
+    while let Some(brace) = next_body(&mut scan) {
         let before = letters[..brace].last() == Some(&' ');
         let after = letters.get(brace + 1) == Some(&' ');
         let end = if before && after { brace - 1 } else { brace };
@@ -45,145 +46,81 @@ pub fn functions(text: &str) -> String {
     out
 }
 
-/// Goes through a script without being fooled by texts and comments.
-struct Scan<'t> {
-    letters: &'t [char],
-    at: usize,
+/// The body of a function in a text, with its braces, by letters and by place.
+pub struct Body {
+    letters: std::ops::Range<usize>,
+    start: (usize, usize),
+    end: (usize, usize),
 }
 
-impl Scan<'_> {
-    fn peek(&self, ahead: usize) -> Option<char> {
-        self.letters.get(self.at + ahead).copied()
+impl Body {
+    /// Whether a place, from 1, lies in it.
+    pub fn contains(&self, line: usize, column: usize) -> bool {
+        self.start <= (line, column) && (line, column) <= self.end
     }
 
-    /// The opening brace of the next function's body.
-    fn next_body(&mut self) -> Option<usize> {
-        while self.at < self.letters.len() {
-            if self.word() == "fn" {
-                self.at += 2;
-                return self.after_parameters();
-            }
-            self.step();
-        }
-        None
+    /// Whether a letter lies between its braces.
+    pub fn holds(&self, letter: usize) -> bool {
+        self.letters.contains(&letter)
     }
+}
 
-    /// The word that begins here; empty inside of one.
-    fn word(&self) -> String {
-        let is_name = |letter: &char| letter.is_alphanumeric() || *letter == '_';
-        if self.at > 0 && (is_name(&self.letters[self.at - 1]) || self.letters[self.at - 1] == '.') {
-            return String::new();
-        }
-        self.letters[self.at..].iter().take_while(|letter| is_name(letter)).collect()
-    }
-
-    /// From behind `fn` to the opening brace, past the name and the parameters in their parentheses.
-    fn after_parameters(&mut self) -> Option<usize> {
-        while let Some(letter) = self.peek(0) {
-            if letter == '{' {
-                self.at += 1;
-                return Some(self.at - 1);
-            }
-            self.step();
-        }
-        None
-    }
-
-    /// Past one letter of code, or one whole text or comment.
-    fn step(&mut self) {
-        match (self.peek(0), self.peek(1)) {
-            (Some('/'), Some('/')) => self.past(|scan| scan.peek(0) == Some('\n')),
-            (Some('/'), Some('*')) => self.block_comment(),
-            (Some('#'), Some('"' | '#')) => self.raw(),
-            (Some('"'), _) => self.quoted('"'),
-            (Some('\''), _) => self.quoted('\''),
-            (Some('`'), _) => self.back_quoted(),
-            _ => self.at += 1,
-        }
-    }
-
-    fn past(&mut self, end: impl Fn(&Self) -> bool) {
-        while self.at < self.letters.len() && !end(self) {
-            self.at += 1;
-        }
-    }
-
-    /// A raw text: as many `#` behind it as before it, nothing escaped.
-    fn raw(&mut self) {
-        let mut hashes = 0;
-        while self.peek(hashes) == Some('#') {
-            hashes += 1;
-        }
-        self.at += hashes;
-        if self.peek(0) != Some('"') {
-            return;
-        }
-        self.at += 1;
-        self.past(|scan| scan.peek(0) == Some('"') && (1..=hashes).all(|ahead| scan.peek(ahead) == Some('#')));
-        self.at += 1 + hashes;
-    }
-
-    fn block_comment(&mut self) {
-        let mut depth = 0;
-        while let Some(letter) = self.peek(0) {
-            match (letter, self.peek(1)) {
-                ('/', Some('*')) => depth += 1,
-                ('*', Some('/')) => depth -= 1,
-                _ => {
-                    self.at += 1;
-                    continue;
-                }
-            }
-            self.at += 2;
-            if depth == 0 {
-                return;
-            }
-        }
-    }
-
-    fn quoted(&mut self, quote: char) {
-        self.at += 1;
-        while let Some(letter) = self.peek(0) {
-            self.at += if letter == '\\' { 2 } else { 1 };
-            if letter == quote {
-                return;
-            }
-        }
-    }
-
-    /// A text in back quotes: two of them stand for one, and `${ … }` is code again.
-    fn back_quoted(&mut self) {
-        self.at += 1;
-        while let Some(letter) = self.peek(0) {
-            match (letter, self.peek(1)) {
-                ('`', Some('`')) => self.at += 2,
-                ('`', _) => {
-                    self.at += 1;
-                    return;
-                }
-                ('$', Some('{')) => {
-                    self.at += 2;
-                    self.interpolation();
-                }
-                _ => self.at += 1,
-            }
-        }
-    }
-
-    fn interpolation(&mut self) {
-        let mut depth = 1;
-        while let Some(letter) = self.peek(0) {
-            match letter {
-                '{' => depth += 1,
-                '}' => depth -= 1,
+/// The bodies of all functions of a script. One that is not closed reaches to the next line that begins with `fn` or
+/// `private`, or to the end.
+pub fn bodies(text: &str) -> Vec<Body> {
+    let letters: Vec<char> = text.chars().collect();
+    let mut scan = Scan { letters: &letters, at: 0 };
+    let ends = letters.iter().enumerate().filter(|(_, letter)| **letter == '\n');
+    let lines: Vec<usize> = std::iter::once(0).chain(ends.map(|(index, _)| index + 1)).collect();
+    let mut found = Vec::new();
+    while let Some(open) = next_body(&mut scan) {
+        let (mut depth, mut close) = (1, letters.len());
+        while scan.at < letters.len() {
+            let begins =
+                scan.at > 0 && letters[scan.at - 1] == '\n' && matches!(scan.word().as_str(), "fn" | "private");
+            match scan.peek(0) {
+                _ if begins => depth = 0,
+                Some('{') => depth += 1,
+                Some('}') => depth -= 1,
                 _ => {}
             }
-            self.step();
             if depth == 0 {
-                return;
+                close = scan.at;
+                break;
             }
+            scan.step();
         }
+        let place = |index: usize| {
+            let line = lines.partition_point(|start| *start <= index);
+            (line, index - lines[line - 1] + 1)
+        };
+        found.push(Body { letters: open + 1..close, start: place(open), end: place(close) });
     }
+    found
+}
+
+/// The opening brace of the next function's body.
+fn next_body(scan: &mut Scan<'_>) -> Option<usize> {
+    while scan.at < scan.letters.len() {
+        if scan.word() == "fn" {
+            scan.at += 2;
+            return after_parameters(scan);
+        }
+        scan.step();
+    }
+    None
+}
+
+/// From behind `fn` to the opening brace, past the name and the parameters in their parentheses.
+fn after_parameters(scan: &mut Scan<'_>) -> Option<usize> {
+    while let Some(letter) = scan.peek(0) {
+        if letter == '{' {
+            scan.at += 1;
+            return Some(scan.at - 1);
+        }
+        scan.step();
+    }
+    None
 }
 
 #[cfg(test)]

@@ -6,15 +6,17 @@
 pub mod account;
 pub mod assert;
 pub mod call;
+pub mod check;
 pub mod control;
 pub mod docs;
 pub mod fault;
 pub mod here;
 pub mod import;
 pub mod isolate;
-pub mod look;
+pub mod lines;
 pub mod names;
 pub mod params;
+pub mod scan;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -27,22 +29,21 @@ use rhai::{
 use serde_json::Value;
 
 use self::call::{Caller, Thrown};
-use self::import::Imports;
+use self::check::{Checker, Ground};
+use self::import::{Finder, Imports, Modules};
 use self::names::Names;
 use crate::bindings;
 use crate::catalog::{Binding, Run};
 use crate::cloud::Connection;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
+use crate::project::Project;
 use crate::session::Session;
 use crate::sources::Sources;
 use crate::value::{self, Secret, Show};
 
 /// The keyword of a unit of progress.
 pub const STEP: &str = "step";
-
-/// Namespaces of host functions: closures may be handed to these.
-pub const HOST_NAMESPACES: [&str; 2] = ["aws", "error"];
 
 /// Deep recursion in a debug build needs far more than the two megabytes of a default thread.
 pub const STACK_SIZE: usize = 256 << 20;
@@ -66,8 +67,8 @@ pub struct Interpreter {
     engine: Engine,
     session: Arc<Session>,
     sources: Sources,
-    names: Names,
-    builtins: look::Builtins,
+    ground: Arc<Ground>,
+    modules: Modules,
 }
 
 impl Interpreter {
@@ -100,13 +101,11 @@ impl Interpreter {
         for (namespace, module) in modules(session, wanted) {
             engine.register_static_module(namespace, module.into());
         }
-        let builtins = look::Builtins::default();
-        engine.set_module_resolver(Imports::new(session, sources, &builtins));
-        let names = Names {
-            bindings: bindings::all().collect(),
-            modules: import::embedded_names().map(str::to_owned).collect(),
-        };
-        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), names, builtins })
+        let ground = Arc::new(Ground::of(Finder::of(&session.project)));
+        let imports = Imports::new(session, sources, &ground);
+        let modules = imports.modules();
+        engine.set_module_resolver(imports);
+        Ok(Interpreter { engine, session: session.clone(), sources: sources.clone(), ground, modules })
     }
 
     /// With the assertions that tests written in Rhai use.
@@ -125,7 +124,7 @@ impl Interpreter {
             error
         })?;
         ast.set_source(source);
-        look::over(&ast, source, &self.engine, &self.builtins, params::is_first(&ast))?;
+        check::refuse(&self.engine, &self.ground, source, text, &ast)?;
         let inputs = params::declared(&ast).map_err(|mut error| {
             error.facts_mut().at.get_or_insert_with(|| fault::place(Some(source), rhai::Position::new(1, 1)));
             error
@@ -134,23 +133,43 @@ impl Interpreter {
         Ok(Script { ast, inputs, header })
     }
 
+    /// Refuses a compiled script that can not work, before anything of it happens.
+    pub fn refuse_certain(&self, script: &Script) -> Result<()> {
+        let source = script.ast.source().unwrap_or_default();
+        let text = self.sources.get(source).unwrap_or_default();
+        check::refuse_certain(&self.engine, &self.ground, source, &text, &script.ast)
+    }
+
+    /// Checks scripts of a project without running them. Needs an interpreter with every service.
+    pub fn checker(&self, project: &Project) -> Result<Checker<'_>> {
+        let builtins = self.ground.builtins.clone();
+        let ground = Ground { builtins, ..Ground::of(Finder::of(project)) };
+        Ok(Checker::new(grammar()?, &self.engine, ground))
+    }
+
     /// Runs a compiled script to its last expression.
     pub fn run(&self, script: &Script) -> Result<Dynamic> {
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
-            .map_err(|failure| fault::from_engine(&self.session, &self.names, script.ast.source(), &failure))
+            .map_err(|failure| fault::from_engine(&self.session, &self.ground.names, script.ast.source(), &failure))
     }
 
     /// Runs one function of a compiled script: how tests written in Rhai are run.
     pub fn call(&self, script: &Script, function: &str) -> Result<Dynamic> {
         self.engine
             .call_fn::<Dynamic>(&mut Scope::new(), &script.ast, function, ())
-            .map_err(|failure| fault::from_engine(&self.session, &self.names, script.ast.source(), &failure))
+            .map_err(|failure| fault::from_engine(&self.session, &self.ground.names, script.ast.source(), &failure))
     }
 
     /// The result of a script as JSON, secrets hidden.
     pub fn to_json(&self, result: &Dynamic) -> Result<Value> {
         value::to_json(result, Show::Hidden)
+    }
+
+    /// Forgets the modules that were read, so that the next import reads them anew.
+    pub fn forget_modules(&self) {
+        self.modules.forget();
+        self.ground.compiled.forget();
     }
 
     /// The engine itself, for looking at scripts without running them.
@@ -170,6 +189,16 @@ pub fn on_big_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
             .join()
             .map_err(|_| Error::bug("the script engine panicked"))
     })
+}
+
+/// An engine that only parses, and accepts names that do not exist: a check finds all of them, and not just the first.
+pub fn grammar() -> Result<Engine> {
+    let mut engine = Engine::new();
+    limit(&mut engine);
+    engine.set_strict_variables(false);
+    control::register_step_syntax(&mut engine, |_, _| Ok(Dynamic::UNIT))?;
+    isolate::register(&mut engine)?;
+    Ok(engine)
 }
 
 fn limit(engine: &mut Engine) {

@@ -43,7 +43,8 @@ impl Names {
         self.bindings.iter().map(|binding| binding.name).filter(|name| !name.contains("::"))
     }
 
-    fn unknown_qualified(&self, namespace: &str, name: &str, found: usize) -> Error {
+    /// The error for `namespace::name` with so many arguments.
+    pub fn unknown_qualified(&self, namespace: &str, name: &str, found: usize) -> Error {
         let Some(service) = aws_dynamic::service(namespace) else {
             let near = self.bindings.iter().filter(|binding| binding.namespace() == namespace);
             let near: Vec<&str> = near.map(|binding| binding.short_name()).collect();

@@ -1,6 +1,6 @@
 //! `params`: the inputs of a runbook, read from the script without running it, and checked before it runs.
 
-use rhai::{AST, Expr, Stmt};
+use rhai::{AST, Expr, Position, Stmt};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result, did_you_mean, list_or};
@@ -75,14 +75,31 @@ pub fn declared(ast: &AST) -> Result<Vec<Input>> {
     let Some(argument) = first.and_then(params_argument) else {
         return Ok(Vec::new());
     };
-    let literal = argument.get_literal_value(None).ok_or_else(|| {
-        Error::invalid("`params` takes a literal map, so that `--help` can read it without running the script")
-            .hint("write plain values in it, no variables and no calls")
-    })?;
+    let literal = argument.get_literal_value(None).ok_or_else(not_literal)?;
     match value::to_json(&literal, value::Show::Hidden)? {
         Value::Object(map) => map.into_iter().map(|(name, spec)| input(name, spec)).collect(),
         other => Err(Error::invalid(format!("`params` takes a map of inputs, found {}", value::describe(&other)))),
     }
+}
+
+/// One declared input, from the expression that describes it.
+pub fn declared_input(name: &str, spec: &Expr) -> Result<Input> {
+    let literal = spec.get_literal_value(None).ok_or_else(not_literal)?;
+    input(name.to_owned(), value::to_json(&literal, value::Show::Hidden)?)
+}
+
+/// Where the inputs are declared.
+pub fn places(ast: &AST) -> Vec<(String, Position)> {
+    let first = ast.statements().iter().find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)));
+    match first.and_then(params_argument) {
+        Some(Expr::Map(entries, _)) => entries.0.iter().map(|(key, _)| (key.name.to_string(), key.pos)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn not_literal() -> Error {
+    Error::invalid("`params` takes a literal map, so that `--help` can read it without running the script")
+        .hint("write plain values in it, no variables and no calls")
 }
 
 /// Whether the first statement after the imports declares inputs.

@@ -141,6 +141,12 @@ const FACT_FILES: &[&str] = &[
 ];
 
 impl World {
+    /// How many things each table holds, of AWS and of the clusters.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let aws = self.aws.iter().map(|(table, things)| (table.clone(), things.len()));
+        aws.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// The default world: an account in us-west-2 with nothing in it.
     pub fn new(seed: u64) -> Result<World> {
         let mut world = World::parse(DEFAULT)?;

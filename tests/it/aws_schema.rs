@@ -165,11 +165,11 @@ fn further_mistakes_are_counted() {
 #[test]
 fn a_simulated_answer_is_checked_and_completed() {
     let list = operation("eks", "list_clusters").unwrap();
-    let complete_one = complete(list, json!({ "clusters": ["a"] })).unwrap();
+    let complete_one = complete(list, json!({ "clusters": ["a"] }), Enums::Strict).unwrap();
     assert_eq!(complete_one, json!({ "clusters": ["a"], "next_token": null }));
-    assert_eq!(complete(list, json!({ "clusters": [1] })).unwrap_err().path, "clusters[0]");
+    assert_eq!(complete(list, json!({ "clusters": [1] }), Enums::Strict).unwrap_err().path, "clusters[0]");
     let describe = operation("eks", "describe_cluster").unwrap();
-    let cluster = complete(describe, json!({ "cluster": { "name": "a" } })).unwrap();
+    let cluster = complete(describe, json!({ "cluster": { "name": "a" } }), Enums::Strict).unwrap();
     assert_eq!(cluster["cluster"]["status"], Value::Null);
 }
 

@@ -327,3 +327,93 @@ fn flags_of_a_rehearsal_that_make_no_sense_are_refused() {
         assert!(errors.contains(says), "{args:?}\n{errors}");
     }
 }
+
+#[test]
+fn check_tells_findings_as_text_and_json_and_by_its_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("good.rhai", "print(1);\n");
+    write("warned.rhai", "let unused = 1;\nprint(2);\n");
+    write("broken.rhai", "print(nmae);\neks::describe_cluster(#{ nam: \"a\" });\n");
+    for (arguments, code) in [
+        (vec!["check", "good.rhai"], 0),
+        (vec!["check", "warned.rhai"], 0),
+        (vec!["check", "warned.rhai", "--deny-warnings"], 1),
+        (vec!["check", "broken.rhai"], 1),
+        (vec!["check", "."], 1),
+        (vec!["check", "nosuch.rhai"], 2),
+        (vec!["check"], 2),
+        (vec!["check", "--rules"], 0),
+    ] {
+        let (found, stdout, stderr) = run(ekskit(folder.path()).args(&arguments));
+        assert_eq!(found, code, "{arguments:?}\n{stdout}\n{stderr}");
+    }
+    let (_, stdout, _) = run(ekskit(folder.path()).args(["check", "broken.rhai"]));
+    for part in [
+        "error: variable `nmae` does not exist\n  ┌─ broken.rhai:1:7\n1│ print(nmae);\n │       ^^^^ unknown_variable\n",
+        "^^^ unknown_field",
+        "hint: did you mean `name`?",
+        "1 script: 3 errors, 0 warnings",
+    ] {
+        assert!(stdout.contains(part), "{part} is missing in\n{stdout}");
+    }
+    let (_, stdout, _) = run(ekskit(folder.path()).args(["check", ".", "--output", "json"]));
+    let document: Value = serde_json::from_str(&stdout).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    assert_eq!((document["files"].as_u64(), findings.len()), (Some(3), 4), "{stdout}");
+    let field = findings.iter().find(|finding| finding["rule"] == "unknown_field").unwrap();
+    assert_eq!((field["severity"].as_str(), field["line"].as_u64()), (Some("error"), Some(2)));
+    assert_eq!(field["hint"], "did you mean `name`?");
+}
+
+#[test]
+fn check_takes_any_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("latin/a.rhai", b"print(1);\nlet a = \"caf\xe9\";\n");
+    write("none/readme.txt", b"nothing");
+    write("round/a.rhai", b"print(1);");
+    std::os::unix::fs::symlink(folder.path().join("round"), folder.path().join("round/again")).unwrap();
+    write("long/lines.rhai", "print(1 + 2);\n".repeat(80_000).as_bytes());
+    write("line/one.rhai", format!("let a = \"{}\"; print(b);", "x".repeat(1 << 20)).as_bytes());
+    write("deep/brackets.rhai", "(".repeat(100_000).as_bytes());
+    write("deep/texts.rhai", "`${".repeat(20_000).as_bytes());
+    write("many/variables.rhai", "let a = 1;\n".repeat(20_000).as_bytes());
+    for (name, code, words) in [
+        ("latin", 1, "is not UTF-8 text"),
+        ("none", 2, "has no scripts"),
+        ("round", 0, "1 script"),
+        ("long", 0, "nothing wrong"),
+        ("line", 1, "unknown_variable"),
+        ("deep", 1, "2 scripts"),
+        ("many", 0, "shadowing"),
+    ] {
+        let (found, stdout, stderr) = run(ekskit(folder.path()).args(["check", name]));
+        assert_eq!(found, code, "{name}\n{}\n{stderr}", &stdout[..stdout.len().min(2_000)]);
+        let told = format!("{stdout}{stderr}");
+        assert!(told.contains(words), "{name}: {}", &told[..told.len().min(2_000)]);
+        assert!(told.len() < 200_000, "{name}: {} bytes", told.len());
+    }
+}
+
+#[test]
+fn run_refuses_what_can_not_work_before_anything_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "print(\"begun\");\nlet found = eks::list_clusterz();\nprint(found.clusters);\nkube::get(\"pods\");\n";
+    std::fs::write(folder.path().join("a.rhai"), script).unwrap();
+    let (code, stdout, stderr) = run(ekskit(folder.path()).args(["run", "a.rhai", "--rehearse"]));
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    for part in ["`eks::list_clusterz` does not exist", "a.rhai:2:", "1 mistake more", "did you mean `list_clusters`?"]
+    {
+        assert!(stderr.contains(part), "{part} is missing in\n{stderr}");
+    }
+    let allowed =
+        script.replace("let found", "// ekskit:allow(unknown_function)\nlet found").replace("kube::get", "// ");
+    std::fs::write(folder.path().join("a.rhai"), allowed).unwrap();
+    let (code, stdout, _) = run(ekskit(folder.path()).args(["run", "a.rhai", "--rehearse"]));
+    assert_eq!((code, stdout.as_str()), (1, "begun\n"));
+}

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aws_dynamic::{CallError, Operation};
 use ekskit::error::Kind;
 use ekskit::event::Event;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stage::{Stage, refusal};
 
@@ -201,10 +202,33 @@ fn a_doubtful_mutation_without_a_way_to_look_is_not_sent_again() {
         count.fetch_add(1, Ordering::Relaxed);
         Err(refusal("InternalError", 500, "An internal error has occurred"))
     })
-    .run("iam::attach_role_policy(#{ role_name: \"r\", policy_arn: \"arn:aws:iam::aws:policy/ReadOnlyAccess\" })");
+    .run("iam::create_role(#{ role_name: \"r\", assume_role_policy_document: \"{}\" })");
     assert!(seen.error().facts().maybe_applied);
     assert_eq!(times.load(Ordering::Relaxed), 1);
     assert!(seen.rendered().contains("may have been applied"), "{}", seen.rendered());
+}
+
+#[test]
+fn what_is_as_good_twice_as_once_is_sent_again() {
+    let doubtful_once = |then: Result<Value, CallError>| {
+        let times = AtomicUsize::new(0);
+        move |_: &Operation, _: &Value| match times.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(refusal("InternalError", 500, "An internal error has occurred")),
+            _ => then.clone(),
+        }
+    };
+    let put = r#"iam::put_role_policy(#{ role_name: "r", policy_name: "p", policy_document: "{}" })"#;
+    let seen = Stage::aws(doubtful_once(Ok(json!({})))).run(put);
+    assert_eq!((seen.value(), seen.calls.len()), (&json!({}), 2));
+
+    // What was ended is gone at the second look, which is what was wanted.
+    let gone = || Err(refusal("InvalidNatGatewayID.NotFound", 400, "nat-1 was not found"));
+    let delete = r#"ec2::delete_nat_gateway("nat-1").nat_gateway_id"#;
+    let seen = Stage::aws(doubtful_once(gone())).run(delete);
+    assert_eq!((seen.value(), seen.calls.len()), (&Value::Null, 2));
+    // Without a doubtful attempt before, it was never there.
+    let seen = Stage::aws(move |_, _| gone()).run(delete);
+    assert_eq!(seen.error().kind().name(), "not_found");
 }
 
 #[test]

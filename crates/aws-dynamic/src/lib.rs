@@ -6,7 +6,8 @@
 //! build. `build/main.rs` tells how the source is read.
 //!
 //! * [`services`], [`operation`]: what there is to call. Field names are the SDK's snake_case.
-//! * [`normalise`]: checks an input and rewrites the shorthands; [`complete`] does the same for a simulated answer.
+//! * [`normalise`]: checks an input and rewrites the shorthands; [`complete`] does the same for a simulated answer, and
+//!   [`inspect`] tells the mistakes of an input of which a script shows only a part.
 //! * [`Client::call`]: makes the call with the SDK's own retries off; the caller decides what is repeated.
 //! * [`Waiter::judge`], [`Paginator`]: waiting and paging as data; the loops belong to the caller, who owns the clock.
 //! * [`sample`]: an input that fills every field of an operation, for tests.
@@ -34,5 +35,5 @@ pub use schema::{
     Acceptor, Effect, EnumShape, Field, Matcher, Operation, Paginator, Service, State, Step, Struct, Type, Waiter,
     operation, service, services,
 };
-pub use validate::{Enums, Invalid, complete, normalise};
+pub use validate::{Enums, Flaw, FlawKind, Invalid, below, complete, inspect, item, normalise};
 pub use waiter::Verdict;

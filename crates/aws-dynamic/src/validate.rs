@@ -3,6 +3,8 @@
 //! Everything wrong is found in one pass; the report leads with the most telling mistake. Values of sensitive fields
 //! never appear in it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use crate::schema::{EnumShape, Field, Operation, Struct, Type};
@@ -42,19 +44,68 @@ pub fn normalise(operation: &Operation, input: Value, enums: Enums) -> Result<Va
     walk.finish(value)
 }
 
-/// Checks a simulated answer against the schema, and completes it: every modelled field present, absent ones null.
-pub fn complete(operation: &Operation, output: Value) -> Result<Value, Invalid> {
-    let mut walk = Walk::new(operation, Enums::Strict, false);
-    let value = walk.structure(operation.output, output);
-    walk.finish(value)
+/// One mistake of an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Where: `scaling_config.min_size`, `filters[0].name`; of a missing field, where it would stand.
+    pub path: String,
+    /// What is wrong.
+    pub kind: FlawKind,
+    /// One lower-case sentence with names in backticks.
+    pub message: String,
+    /// One thing to do.
+    pub hint: Option<String>,
+    /// A fact that helps.
+    pub note: Option<String>,
 }
 
-struct Mistake {
-    path: String,
-    message: String,
-    hint: Option<String>,
-    note: Option<String>,
-    is_enum: bool,
+/// What is wrong with an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlawKind {
+    /// A field that the operation does not have.
+    Field,
+    /// A required field is absent.
+    Missing,
+    /// A value of another type.
+    Type,
+    /// A text that is not one of those that there are.
+    Value,
+}
+
+/// Every mistake of an input of which not all is known: at the `opaque` paths (as [`below`] and [`item`] write them)
+/// stands something that only a run can tell, and nothing is said about it.
+pub fn inspect(operation: &Operation, input: Value, opaque: &BTreeSet<String>) -> Vec<Flaw> {
+    let mut walk = Walk::new(operation, Enums::Strict, true);
+    walk.opaque = Some(opaque);
+    walk.structure(operation.input, input);
+    let Walk { mut mistakes, missing, .. } = walk;
+    mistakes.extend(missing.into_iter().map(|path| Flaw {
+        message: format!("missing `{path}` for `{operation}`"),
+        path,
+        kind: FlawKind::Missing,
+        hint: None,
+        note: None,
+    }));
+    mistakes
+}
+
+/// The path of a key of the map at a path.
+pub fn below(path: &str, key: &str) -> String {
+    let step = bracketed(key);
+    if path.is_empty() || step.starts_with('[') { format!("{path}{step}") } else { format!("{path}.{step}") }
+}
+
+/// The path of an item of the list at a path.
+pub fn item(path: &str, index: usize) -> String {
+    format!("{path}[{index}]")
+}
+
+/// Checks a simulated answer against the schema, and completes it: every modelled field present, absent ones null.
+/// `Enums::Lenient` where AWS is known to send values that its model does not name.
+pub fn complete(operation: &Operation, output: Value, enums: Enums) -> Result<Value, Invalid> {
+    let mut walk = Walk::new(operation, enums, false);
+    let value = walk.structure(operation.output, output);
+    walk.finish(value)
 }
 
 struct Walk<'a> {
@@ -62,13 +113,14 @@ struct Walk<'a> {
     enums: Enums,
     input: bool,
     path: Vec<String>,
-    mistakes: Vec<Mistake>,
+    opaque: Option<&'a BTreeSet<String>>,
+    mistakes: Vec<Flaw>,
     missing: Vec<String>,
 }
 
 impl<'a> Walk<'a> {
     fn new(operation: &'a Operation, enums: Enums, input: bool) -> Self {
-        Walk { operation, enums, input, path: vec![], mistakes: vec![], missing: vec![] }
+        Walk { operation, enums, input, path: vec![], opaque: None, mistakes: vec![], missing: vec![] }
     }
 
     fn finish(mut self, value: Value) -> Result<Value, Invalid> {
@@ -81,7 +133,7 @@ impl<'a> Walk<'a> {
             let path = missing[0].clone();
             return Err(Invalid { path, message, notes: vec![], hint: None, only_enums: false });
         }
-        let only_enums = missing.is_empty() && self.mistakes.iter().all(|mistake| mistake.is_enum);
+        let only_enums = missing.is_empty() && self.mistakes.iter().all(|mistake| mistake.kind == FlawKind::Value);
         let first = self.mistakes.remove(0);
         let more = match self.mistakes.as_slice() {
             [] => None,
@@ -90,15 +142,6 @@ impl<'a> Walk<'a> {
         };
         let notes = missing_text.into_iter().chain(more).chain(first.note).take(2).collect();
         Err(Invalid { path: first.path, message: first.message, notes, hint: first.hint, only_enums })
-    }
-
-    /// The dotted path of a field below the place the walk is at.
-    fn below(&self, field: &str) -> String {
-        let mut path = self.here();
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path + field
     }
 
     fn here(&self) -> String {
@@ -112,8 +155,13 @@ impl<'a> Walk<'a> {
         text
     }
 
+    /// Whether only a run can tell what stands at the place the walk is at.
+    fn is_opaque(&self) -> bool {
+        self.opaque.is_some_and(|opaque| !opaque.is_empty() && opaque.contains(&self.here()))
+    }
+
     fn mistake(&mut self, message: String, hint: Option<String>) {
-        self.mistakes.push(Mistake { path: self.here(), message, hint, note: None, is_enum: false });
+        self.mistakes.push(Flaw { path: self.here(), kind: FlawKind::Type, message, hint, note: None });
     }
 
     fn expected(&mut self, wanted: &str, found: &Value, sensitive: bool) {
@@ -144,19 +192,22 @@ impl<'a> Walk<'a> {
             return Value::Null;
         };
         let mut kept = Map::new();
+        let mut is_known = true;
         for (name, value) in given {
-            match shape.field(&name) {
-                Some(_) if value.is_null() => {}
-                Some(field) => {
-                    self.path.push(name.clone());
-                    let value = self.value(field.ty, value, field.sensitive);
-                    self.path.pop();
-                    kept.insert(name, value);
-                }
-                None => self.unknown(shape, &name),
+            let Some(field) = shape.field(&name) else {
+                self.unknown(shape, &name);
+                continue;
+            };
+            self.path.push(name.clone());
+            let opaque = self.is_opaque();
+            is_known &= !opaque;
+            if opaque || !value.is_null() {
+                let value = if opaque { value } else { self.value(field.ty, value, field.sensitive) };
+                kept.insert(name, value);
             }
+            self.path.pop();
         }
-        if shape.union {
+        if shape.union && is_known {
             self.union(shape, &kept);
         }
         self.absent(shape, &mut kept);
@@ -182,7 +233,7 @@ impl<'a> Walk<'a> {
             }
             let token = self.path.is_empty() && self.operation.token == Some(field.name);
             if self.input && field.required && !given && !token && !shape.union {
-                self.missing.push(self.below(field.name));
+                self.missing.push(below(&self.here(), field.name));
             }
         }
     }
@@ -202,8 +253,8 @@ impl<'a> Walk<'a> {
             true => format!("`{}` takes no fields", self.operation),
             false => format!("fields are {}", list(&names)),
         };
-        let path = self.below(name);
-        self.mistakes.push(Mistake { path, message, hint, note: Some(note), is_enum: false });
+        let path = below(&self.here(), name);
+        self.mistakes.push(Flaw { path, kind: FlawKind::Field, message, hint, note: Some(note) });
     }
 
     fn value(&mut self, ty: Type, value: Value, sensitive: bool) -> Value {
@@ -235,7 +286,7 @@ impl<'a> Walk<'a> {
         let hint =
             same.or_else(|| suggest::nearest(text, shape.values)).map(|found| format!("did you mean `{found}`?"));
         let note = Some(format!("values are {}", list(shape.values)));
-        self.mistakes.push(Mistake { path: self.here(), message, hint, note, is_enum: true });
+        self.mistakes.push(Flaw { path: self.here(), kind: FlawKind::Value, message, hint, note });
         value
     }
 
@@ -263,6 +314,7 @@ impl<'a> Walk<'a> {
     fn item(&mut self, index: usize, item: Type, entry: Value, sensitive: bool) -> Value {
         self.path.push(format!("[{index}]"));
         let value = match entry.is_null() && !matches!(item, Type::Struct(_)) {
+            _ if self.is_opaque() => entry,
             true => {
                 let message = format!("`{}` of `{}` is absent, which a list can not hold", self.here(), self.operation);
                 self.mistake(message, Some(String::from("leave the item out")));

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use rhai::{AST, ASTNode, Expr, FnCallExpr, ScriptFnMetadata, Stmt};
 
 use crate::catalog::doc::FieldDoc;
-use crate::engine::look;
+use crate::engine::check::parsed::{self, Function, Key};
 
 /// A function hands its map on to a private one at most so often.
 const DEPTH_MAX: usize = 3;
 
 /// The keys that a function takes, in the order of its code; empty where it takes no map in this way.
 pub fn of(ast: &AST, aliases: &BTreeMap<String, String>, function: &ScriptFnMetadata, prose: &str) -> Vec<FieldDoc> {
-    let code = Code { ast, aliases };
+    let functions = parsed::functions(ast);
+    let code = Code { functions: &functions, aliases };
     let name = function.name.to_string();
     let found = function.params.iter().find_map(|param| code.taken(&name, function.params.len(), param, 0));
     let mut fields = found.unwrap_or_default();
@@ -44,18 +45,18 @@ fn said_of(key: &str, prose: &str) -> String {
 }
 
 struct Code<'a> {
-    ast: &'a AST,
+    functions: &'a BTreeMap<Key, Function>,
     aliases: &'a BTreeMap<String, String>,
 }
 
 impl Code<'_> {
     /// The keys that a function takes from its parameter `param`, itself or in a function that it hands it to.
     fn taken(&self, function: &str, parameters: usize, param: &str, depth: usize) -> Option<Vec<FieldDoc>> {
-        let alone = look::one_function(self.ast, function, parameters);
+        let body = &self.functions.get(&(function.to_owned(), parameters))?.body;
         let mut fields = None;
         let mut choices: Vec<(String, Vec<String>)> = Vec::new();
         let mut handed_to: Vec<(String, usize, usize)> = Vec::new();
-        alone.walk(&mut |path| {
+        let mut look = |path: &[ASTNode<'_>]| {
             if let Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) = path.last() {
                 if self.is_of_inputs(call, "take") && call.args.get(1).is_some_and(|arg| is_variable(arg, param)) {
                     fields.get_or_insert_with(|| fields_of(&call.args));
@@ -68,13 +69,13 @@ impl Code<'_> {
                 }
             }
             true
-        });
+        };
+        for statement in body {
+            statement.walk(&mut Vec::new(), &mut look);
+        }
         if fields.is_none() && depth < DEPTH_MAX {
             fields = handed_to.into_iter().find_map(|(name, parameters, place)| {
-                let function = self
-                    .ast
-                    .iter_fn_def()
-                    .find(|function| function.name == name && function.params.len() == parameters)?;
+                let function = self.functions.get(&(name.clone(), parameters))?;
                 self.taken(&name, parameters, function.params.get(place)?, depth + 1)
             });
         }

@@ -133,7 +133,8 @@ fn take_settings(world: &World, group: &mut Value, input: &Value) -> Result<(), 
         check_template(world, group)?;
     } else if template_of(group).is_null() {
         return invalid(
-            "Valid requests must contain either the InstanceID parameter or both the ImageId and InstanceType parameters, a launch template, or a mixed instances policy.",
+            "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or \
+             MixedInstancesPolicy parameter.",
         );
     }
     let mut zones: Vec<&str> = Vec::new();

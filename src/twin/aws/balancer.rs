@@ -75,6 +75,7 @@ fn make_interfaces(
             requester_managed: true,
             attached_to: None,
             tags: Value::Null,
+            address: None,
         };
         match interface::create(world, &new) {
             Ok(id) => made.push(id),
@@ -142,10 +143,12 @@ fn create_load_balancer(world: &mut World, input: &Value) -> Answer {
     let zones = subnets.iter().map(|one| {
         json!({ "zone_name": one["availability_zone"], "subnet_id": one["subnet_id"], "load_balancer_addresses": [] })
     });
+    // The zones in which AWS keeps the names of load balancers in us-west-2.
+    let zone_id = if kind == "network" { "Z18D5FSROUN65G" } else { "Z1H1FL5HABSF5" };
     let balancer = json!({
         "load_balancer_arn": arn, "load_balancer_name": name, "created_time": world.now_text(), "type": kind,
         "dns_name": format!("{name}-{hash}.elb.{}.amazonaws.com", world.region),
-        "canonical_hosted_zone_id": "Z1H1FL5HABSF5", "state": { "code": "provisioning" },
+        "canonical_hosted_zone_id": zone_id, "state": { "code": "provisioning" },
         "scheme": input["scheme"].as_str().unwrap_or("internet-facing"),
         "vpc_id": subnets.first().map(|one| one["vpc_id"].clone()),
         "availability_zones": zones.collect::<Vec<_>>(), "security_groups": texts(&input["security_groups"]),
@@ -215,13 +218,50 @@ fn create_target_group(world: &mut World, input: &Value) -> Answer {
         "target_type": input["target_type"].as_str().unwrap_or("instance"),
         "_tags": if input["tags"].is_array() { input["tags"].clone() } else { json!([]) },
     });
-    for key in ["protocol", "port", "vpc_id", "health_check_protocol", "health_check_port", "health_check_path"] {
-        if !input[key].is_null() {
-            made[key] = input[key].clone();
+    add_health_check(&mut made, text(input, "protocol"));
+    for key in TARGET_GROUP_SETTINGS {
+        if !input[*key].is_null() {
+            made[*key] = input[*key].clone();
         }
     }
     world.put(TARGET_GROUPS, &arn, made.clone());
     Ok(json!({ "target_groups": [made] }))
+}
+
+/// What a caller sets of a target group.
+const TARGET_GROUP_SETTINGS: &[&str] = &[
+    "protocol",
+    "protocol_version",
+    "port",
+    "vpc_id",
+    "ip_address_type",
+    "health_check_enabled",
+    "health_check_interval_seconds",
+    "health_check_path",
+    "health_check_port",
+    "health_check_protocol",
+    "health_check_timeout_seconds",
+    "healthy_threshold_count",
+    "unhealthy_threshold_count",
+    "matcher",
+];
+
+/// The health check that a target group of this protocol has where nothing is said of it.
+fn add_health_check(group: &mut Value, protocol: &str) {
+    let over_http = matches!(protocol, "HTTP" | "HTTPS");
+    group["ip_address_type"] = json!("ipv4");
+    group["health_check_enabled"] = json!(true);
+    group["health_check_interval_seconds"] = json!(30);
+    group["health_check_port"] = json!("traffic-port");
+    group["health_check_protocol"] = json!(if over_http { protocol } else { "TCP" });
+    group["health_check_timeout_seconds"] = json!(if over_http { 5 } else { 10 });
+    group["healthy_threshold_count"] = json!(5);
+    group["unhealthy_threshold_count"] = json!(2);
+    if over_http {
+        group["health_check_path"] = json!("/");
+        group["matcher"] = json!({ "http_code": "200" });
+        group["protocol_version"] = json!("HTTP1");
+    }
 }
 
 /// The load balancers whose listeners lead to a target group.
@@ -354,9 +394,10 @@ fn create_classic(world: &mut World, input: &Value) -> Answer {
     let subnets = subnets_of(world, input)?;
     let interfaces = make_interfaces(world, &ids(&subnets), &format!("ELB {name}"), input)?;
     let number = world.random("classic load balancer", 2_000_000_000);
-    let dns = format!("{name}-{number}.{}.elb.amazonaws.com", world.region);
+    let prefix = if input["scheme"] == "internal" { "internal-" } else { "" };
+    let dns = format!("{prefix}{name}-{number}.{}.elb.amazonaws.com", world.region);
     let listeners = input["listeners"].as_array().cloned().unwrap_or_default();
-    let listeners = listeners.iter().map(|one| json!({ "listener": one, "policy_names": [] }));
+    let listeners = listeners.iter().map(|one| json!({ "listener": classic_listener(one), "policy_names": [] }));
     let zones: Vec<&Value> = subnets.iter().map(|one| &one["availability_zone"]).collect();
     let balancer = json!({
         "load_balancer_name": name, "dns_name": dns, "created_time": world.now_text(), "subnets": ids(&subnets),
@@ -364,11 +405,24 @@ fn create_classic(world: &mut World, input: &Value) -> Answer {
         "security_groups": texts(&input["security_groups"]), "instances": [],
         "listener_descriptions": listeners.collect::<Vec<_>>(),
         "scheme": input["scheme"].as_str().unwrap_or("internet-facing"),
+        "policies": {
+            "app_cookie_stickiness_policies": [], "lb_cookie_stickiness_policies": [], "other_policies": [],
+        },
         "_tags": if input["tags"].is_array() { input["tags"].clone() } else { json!([]) },
         "_interfaces": interfaces,
     });
     world.put(CLASSIC, name, balancer);
     Ok(json!({ "dns_name": dns }))
+}
+
+/// Protocols in capital letters; to the instances the same as from outside where nothing else is said.
+fn classic_listener(asked: &Value) -> Value {
+    let protocol = text(asked, "protocol").to_uppercase();
+    let inside = asked["instance_protocol"].as_str().map_or_else(|| protocol.clone(), str::to_uppercase);
+    let mut listener = asked.clone();
+    listener["protocol"] = json!(protocol);
+    listener["instance_protocol"] = json!(inside);
+    listener
 }
 
 fn describe_classic(world: &mut World, input: &Value) -> Answer {

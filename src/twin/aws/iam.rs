@@ -193,7 +193,12 @@ fn policy<'a>(world: &'a World, arn: &str) -> Option<&'a Value> {
 }
 
 fn get_role(world: &mut World, input: &Value) -> Answer {
-    Ok(json!({ "role": role(world, text(input, "role_name"))? }))
+    let mut role = role(world, text(input, "role_name"))?.clone();
+    // Nobody is ever seen to have used a role here, and AWS says so with an empty structure.
+    if role["role_last_used"].is_null() {
+        role["role_last_used"] = json!({});
+    }
+    Ok(json!({ "role": role }))
 }
 
 fn list_roles(world: &mut World, input: &Value) -> Answer {
@@ -379,12 +384,14 @@ fn create_policy(world: &mut World, input: &Value) -> Answer {
         let message = format!("A policy called {name} already exists. Duplicate names are not allowed.");
         return refuse("EntityAlreadyExists", 409, message);
     }
-    require_json(text(input, "policy_document"))?;
+    if require_json(text(input, "policy_document")).is_err() {
+        return refuse("MalformedPolicyDocument", 400, "Syntax errors in policy.");
+    }
     let id = world.digits("ANPA", 17).to_uppercase();
     let mut made = json!({
         "policy_name": name, "policy_id": format!("ANPA{id}"), "arn": arn, "path": path, "default_version_id": "v1",
         "is_attachable": true, "create_date": world.now_text(), "update_date": world.now_text(),
-        "_document": text(input, "policy_document"),
+        "attachment_count": 0, "_document": text(input, "policy_document"), "_description": text(input, "description"),
     });
     if input["tags"].is_array() {
         made["tags"] = input["tags"].clone();
@@ -399,6 +406,10 @@ fn get_policy(world: &mut World, input: &Value) -> Answer {
         return refuse("NoSuchEntity", 404, format!("Policy {arn} was not found."));
     };
     found["attachment_count"] = json!(holders(world, arn));
+    // Only this operation shows it.
+    if !text(&found, "_description").is_empty() {
+        found["description"] = found["_description"].clone();
+    }
     Ok(json!({ "policy": found }))
 }
 
@@ -512,7 +523,7 @@ fn untag_instance_profile(world: &mut World, input: &Value) -> Answer {
 fn create_open_id_connect_provider(world: &mut World, input: &Value) -> Answer {
     let url = text(input, "url");
     let Some(host) = url.strip_prefix("https://") else {
-        return refuse("InvalidInput", 400, "Invalid Open ID Connect Provider URL");
+        return refuse("ValidationError", 400, "Invalid Open ID Connect Provider URL");
     };
     let arn = world.iam_arn(&format!("oidc-provider/{host}"));
     if world.find(PROVIDERS, &arn).is_some() {

@@ -88,6 +88,15 @@ fn usable<'a>(world: &'a mut World, input: &Value) -> Result<&'a mut Value, Refu
     Ok(key)
 }
 
+/// A key that is neither disabled nor about to go.
+fn enabled<'a>(world: &'a mut World, input: &Value) -> Result<&'a mut Value, Refusal> {
+    let key = usable(world, input)?;
+    if key["key_state"] == "Disabled" {
+        return refuse("DisabledException", 400, format!("{} is disabled.", text(key, "arn")));
+    }
+    Ok(key)
+}
+
 fn create_key(world: &mut World, input: &Value) -> Answer {
     let id = world.uuid("key");
     let arn = world.arn("kms", &format!("key/{id}"));
@@ -176,7 +185,10 @@ fn cancel_key_deletion(world: &mut World, input: &Value) -> Answer {
 fn create_alias(world: &mut World, input: &Value) -> Answer {
     let name = text(input, "alias_name");
     let arn = world.arn("kms", name);
-    if !name.starts_with("alias/") || name.starts_with("alias/aws/") {
+    if !name.starts_with("alias/") {
+        return refuse("ValidationException", 400, "Invalid identifier");
+    }
+    if name.starts_with("alias/aws/") {
         return refuse("InvalidAliasNameException", 400, format!("Alias {name} is not valid or is reserved for AWS."));
     }
     if world.find(ALIASES, name).is_some() {
@@ -210,8 +222,9 @@ fn list_aliases(world: &mut World, input: &Value) -> Answer {
 }
 
 fn get_key_rotation_status(world: &mut World, input: &Value) -> Answer {
-    let key = usable(world, input)?;
-    let on = key["_rotation"] == true;
+    let key = key(world, input)?;
+    // While a key waits for its deletion it is not rotated, and says so; cancelled, it is as before.
+    let on = key["_rotation"] == true && key["key_state"] != "PendingDeletion";
     let mut status = json!({ "key_rotation_enabled": on, "key_id": key["arn"] });
     if on {
         status["rotation_period_in_days"] = json!(365);
@@ -220,12 +233,12 @@ fn get_key_rotation_status(world: &mut World, input: &Value) -> Answer {
 }
 
 fn enable_key_rotation(world: &mut World, input: &Value) -> Answer {
-    usable(world, input)?["_rotation"] = json!(true);
+    enabled(world, input)?["_rotation"] = json!(true);
     Ok(json!({}))
 }
 
 fn disable_key_rotation(world: &mut World, input: &Value) -> Answer {
-    usable(world, input)?["_rotation"] = json!(false);
+    enabled(world, input)?["_rotation"] = json!(false);
     Ok(json!({}))
 }
 
@@ -283,5 +296,24 @@ mod tests {
         let gone = within(&mut world, "kms::describe_key", json!({ "key_id": "alias/x" })).unwrap_err();
         assert_eq!(gone.code, "NotFoundException");
         assert!(gone.message.starts_with("Alias arn:aws:kms:us-west-2:123456789012:alias/x"), "{}", gone.message);
+    }
+
+    #[test]
+    fn only_an_enabled_key_is_turned_over() {
+        let mut world = World::new(1).unwrap();
+        let made = within(&mut world, "kms::create_key", json!({})).unwrap();
+        let id = json!({ "key_id": made["key_metadata"]["key_id"] });
+        let mut end = id.clone();
+        end["pending_window_in_days"] = json!(7);
+        let on = |world: &mut World| {
+            within(world, "kms::get_key_rotation_status", id.clone()).unwrap()["key_rotation_enabled"].clone()
+        };
+        within(&mut world, "kms::enable_key_rotation", id.clone()).unwrap();
+        within(&mut world, "kms::schedule_key_deletion", end).unwrap();
+        assert_eq!(on(&mut world), false);
+        within(&mut world, "kms::cancel_key_deletion", id.clone()).unwrap();
+        assert_eq!(on(&mut world), true);
+        let refusal = within(&mut world, "kms::disable_key_rotation", id.clone()).unwrap_err();
+        assert_eq!(refusal.code, "DisabledException");
     }
 }

@@ -18,7 +18,7 @@ pub mod tags;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use aws_dynamic::{CallError, Effect, Operation};
+use aws_dynamic::{CallError, Effect, Enums, Operation};
 use serde_json::{Map, Value, json};
 
 use super::world::World;
@@ -103,7 +103,9 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
         let code = if operation.service == "ec2" { "IdempotentParameterMismatch" } else { "InvalidParameterException" };
         return Err(error(world, 400, code, "The client token was used before with other parameters."));
     }
-    let answer = act(world, input).and_then(|answer| page(operation, input, answer));
+    let answer = tags::check_specifications(&name, input)
+        .and_then(|()| act(world, input))
+        .and_then(|answer| page(operation, input, answer));
     if operation.effect == Effect::Mutate {
         super::physics::settle(world);
     }
@@ -111,7 +113,8 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
         Ok(answer) => visible(answer),
         Err(refusal) => return Err(error(world, refusal.status, &refusal.code, &refusal.message)),
     };
-    let whole = aws_dynamic::complete(operation, answer).map_err(|invalid| {
+    let enums = if BEYOND_THE_MODEL.contains(&name.as_str()) { Enums::Lenient } else { Enums::Strict };
+    let whole = aws_dynamic::complete(operation, answer, enums).map_err(|invalid| {
         let message = format!("the twin's answer to `{name}` does not fit its schema: {}", invalid.message);
         error(world, 501, "TwinAnswer", &message)
     })?;
@@ -120,6 +123,14 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
     }
     Ok(whole)
 }
+
+/// Where AWS sends states that its model does not name: an attached internet gateway and an endpoint are `available`.
+const BEYOND_THE_MODEL: &[&str] = &[
+    "ec2::create_vpc_endpoint",
+    "ec2::delete_vpc_endpoints",
+    "ec2::describe_internet_gateways",
+    "ec2::describe_vpc_endpoints",
+];
 
 /// Answers by idempotency token.
 pub const TOKENS: &str = "tokens";
@@ -165,12 +176,17 @@ const PAGE_SIZE: usize = 100;
 
 /// The page that was asked for, with the token of the next.
 fn page(operation: &Operation, input: &Value, mut answer: Value) -> Answer {
+    for key in ["is_truncated", "truncated"] {
+        if operation.output.fields.iter().any(|field| field.name == key) && answer[key].is_null() {
+            answer[key] = json!(false);
+        }
+    }
     let Some(paginator) = operation.paginator else { return Ok(answer) };
     let start = match input[paginator.input_token].as_str() {
         None => 0,
         Some(token) => match token.strip_prefix("page-").and_then(|number| number.parse::<usize>().ok()) {
             Some(start) => start,
-            None => return refuse("InvalidParameterException", 400, "The nextToken is not valid."),
+            None => return Err(bad_token(operation)),
         },
     };
     let limit = paginator.limit.and_then(|limit| input[limit].as_u64()).and_then(|limit| usize::try_from(limit).ok());
@@ -189,8 +205,26 @@ fn page(operation: &Operation, input: &Value, mut answer: Value) -> Answer {
             slot = &mut slot[*key];
         }
         *slot = json!(format!("page-{}", start + size));
+        for key in ["is_truncated", "truncated"] {
+            if answer[key] == false {
+                answer[key] = json!(true);
+            }
+        }
     }
     Ok(answer)
+}
+
+/// What each service says of a token that it did not give out.
+fn bad_token(operation: &Operation) -> Refusal {
+    let (code, message) = match operation.service {
+        "ec2" => ("InvalidPaginationToken", "The specified pagination token is not valid or is expired."),
+        "autoscaling" => ("InvalidNextToken", "The NextToken value is not valid."),
+        "ssm" => ("InvalidNextToken", "The specified token isn't valid."),
+        "iam" => ("ValidationError", "Invalid Marker."),
+        "kms" => ("InvalidMarkerException", "The marker is not valid."),
+        _ => ("InvalidParameterException", "The nextToken is not valid."),
+    };
+    Refusal { code: code.to_owned(), status: 400, message: message.to_owned() }
 }
 
 fn longest_list(answer: &Map<String, Value>) -> Option<String> {
@@ -219,4 +253,31 @@ pub fn specified_tags(input: &Value, resource_type: &str) -> Value {
 /// The value of a tag in a list of `{ key, value }`.
 pub fn tag<'a>(tags: &'a Value, key: &str) -> Option<&'a str> {
     tags.as_array()?.iter().find(|tag| tag["key"] == key)?["value"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(world: &mut World, service: &str, name: &str, input: Value) -> Value {
+        let operation = aws_dynamic::operation(service, name).unwrap();
+        let input = aws_dynamic::normalise(operation, input, Enums::Lenient).unwrap();
+        call(world, operation, &input).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    #[test]
+    fn a_page_says_whether_it_is_the_last() {
+        let mut world = World::new(1).unwrap();
+        for name in ["a", "b"] {
+            let input = json!({ "role_name": name, "assume_role_policy_document": "{}" });
+            ask(&mut world, "iam", "create_role", input);
+        }
+        let first = ask(&mut world, "iam", "list_roles", json!({ "max_items": 2 }));
+        assert_eq!(first["is_truncated"], true);
+        let rest = ask(&mut world, "iam", "list_roles", json!({ "max_items": 2, "marker": first["marker"] }));
+        assert_eq!((&rest["is_truncated"], &rest["marker"]), (&json!(false), &Value::Null));
+        let operation = aws_dynamic::operation("kms", "list_keys").unwrap();
+        let refusal = call(&mut world, operation, &json!({ "marker": "never-given" })).unwrap_err();
+        assert_eq!(refusal.code.as_deref(), Some("InvalidMarkerException"));
+    }
 }

@@ -7,24 +7,12 @@ use serde_json::{Map, Value, json};
 use super::Problem;
 use super::fields::{self, Difference, Fields, Manner, Owner};
 use super::path::{self, Element};
-use super::schema::{self, List, Shape};
+use super::schema::{self, Form, List, Scalar, Shape};
 
 /// Merges what a manager applies into what is there, with the new `managedFields`. A field that another manager owns with
 /// another value is a 409 `Conflict` that names fields and managers in its causes, unless `force`. Fields that the manager
 /// applied before and does not name any more, and that nobody else owns, go.
 pub fn merge(
-    live: Option<&Value>,
-    applied: &Value,
-    manager: &str,
-    force: bool,
-    subresource: &str,
-    time: &str,
-) -> Result<Value, Problem> {
-    merge_of(schema::of(applied), live, applied, manager, force, subresource, time)
-}
-
-/// The same for an object of this shape.
-pub fn merge_of(
     shape: Shape<'_>,
     live: Option<&Value>,
     applied: &Value,
@@ -36,7 +24,6 @@ pub fn merge_of(
     if !applied["metadata"]["managedFields"].is_null() {
         return Err(problem(400, "BadRequest", "metadata.managedFields must be nil".to_owned()));
     }
-    check(applied, shape, &mut Vec::new()).map_err(|reason| untyped(applied, &reason))?;
     let applied = &relevant(applied, subresource);
     let mut before = live.cloned().unwrap_or_else(|| json!({}));
     if live.is_some() {
@@ -63,6 +50,37 @@ pub fn merge_of(
     owners.push(Owner { fields: named.ownable(), time, ..applier });
     fields::set_owners(&mut merged, owners);
     Ok(merged)
+}
+
+/// Refuses what is not of its type, before anything is filled in.
+pub fn fits(shape: Shape<'_>, applied: &Value) -> Result<(), Problem> {
+    let mut wrong = Vec::new();
+    check(applied, shape, &mut Vec::new(), &mut wrong);
+    if wrong.is_empty() { Ok(()) } else { Err(untyped(applied, &wrong)) }
+}
+
+/// Where kubectl notes what it applied, when it does so from its own side.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whether kubectl may take what it conflicts with: it applied all of that before from its own side, and so it still is.
+pub fn may_take(shape: Shape<'_>, live: &Value, manager: &str, problem: &Problem) -> bool {
+    let noted = live["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let Some(noted) = noted.filter(|_| manager == "kubectl" && problem.code == 409) else { return false };
+    let Ok(noted) = serde_json::from_str::<Value>(noted) else { return false };
+    let mut own = Fields::of(&noted, shape);
+    let changed = Difference::between(live, &noted, shape).modified;
+    own = own.difference(&changed);
+    let own: Vec<String> = own.paths().iter().map(|path| path::text(path)).collect();
+    let causes = problem.details["causes"].as_array();
+    causes.into_iter().flatten().all(|cause| own.iter().any(|path| cause["field"] == path.as_str()))
+}
+
+/// Keeps kubectl's note of what it applied up to date, where there is one.
+pub fn note_last_applied(merged: &mut Value, manager: &str, applied: &Value) {
+    let note = merged.pointer_mut("/metadata/annotations").and_then(|all| all.get_mut(LAST_APPLIED));
+    if let Some(note) = note.filter(|_| manager == "kubectl") {
+        *note = json!(format!("{applied}\n"));
+    }
 }
 
 /// What counts of an applied object: the status only where it is applied through its subresource, and then only it.
@@ -137,7 +155,11 @@ fn problem(code: u16, reason: &'static str, message: String) -> Problem {
 }
 
 /// Items of lists that cannot be told apart are an error of the server's own, without a reason.
-fn untyped(applied: &Value, reason: &str) -> Problem {
+fn untyped(applied: &Value, wrong: &[String]) -> Problem {
+    let reason = match wrong {
+        [one] => one.clone(),
+        more => format!("errors:\n  {}", more.join("\n  ")),
+    };
     let metadata = &applied["metadata"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = format!("{}, Kind={}", qualified(&text(&applied["apiVersion"])), text(&applied["kind"]));
@@ -154,38 +176,127 @@ fn qualified(version: &str) -> String {
     if version.contains('/') { version.to_owned() } else { format!("/{version}") }
 }
 
-/// Looks whether the items of associative lists have their keys, each other ones.
-fn check(value: &Value, shape: Shape<'_>, path: &mut Vec<Element>) -> Result<(), String> {
-    match value {
-        Value::Object(map) => map.iter().try_for_each(|(name, value)| {
-            path.push(Element::field(name));
-            check(value, shape.field(name), path)?;
-            path.pop();
-            Ok(())
-        }),
-        Value::Array(items) if *shape.list() != List::Atomic => {
-            let mut seen = std::collections::BTreeSet::new();
-            for (index, item) in items.iter().enumerate() {
-                let Some(element) = shape.element(item) else {
-                    return Err(format!("{}: element {index}: {}", path::text(path), without_key(shape)));
-                };
-                if !seen.insert(element.clone()) {
-                    return Err(format!("{}: duplicate entries for key {element}", path::text(path)));
+/// Looks whether a value is of its type, and whether the items of associative lists have their keys, each other ones.
+fn check(value: &Value, shape: Shape<'_>, path: &mut Vec<Element>, wrong: &mut Vec<String>) {
+    let at = |path: &[Element], why: String| {
+        let place = path::text(path);
+        if place.is_empty() { why } else { format!("{place}: {why}") }
+    };
+    match (value, shape.form()) {
+        (Value::Null, _) | (_, Form::Any) => {}
+        (Value::Array(items), _) if shape.is_list() => check_items(items, shape, path, wrong),
+        (_, _) if shape.is_list() => wrong.push(at(path, format!("expected list, got &{{{}}}", go_value(value)))),
+        (Value::Object(map), Form::Struct | Form::Map) => {
+            for (name, value) in map {
+                path.push(Element::field(name));
+                match shape.known_field(name) {
+                    Some(field) => check(value, field, path, wrong),
+                    None => wrong.push(at(path, "field not declared in schema".to_owned())),
                 }
-                path.push(element);
-                check(item, shape.item(), path)?;
                 path.pop();
             }
-            Ok(())
         }
-        _ => Ok(()),
+        (_, Form::Struct | Form::Map) => wrong.push(at(path, format!("expected map, got &{{{}}}", go_value(value)))),
+        (_, Form::Scalar(scalar)) => {
+            if let Some(why) = is_no_scalar(value, scalar) {
+                wrong.push(at(path, why));
+            }
+        }
     }
 }
 
-fn without_key(shape: Shape<'_>) -> String {
+fn check_items(items: &[Value], shape: Shape<'_>, path: &mut Vec<Element>, wrong: &mut Vec<String>) {
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, item) in items.iter().enumerate() {
+        let element = if *shape.list() == List::Atomic { Some(Element::Index(index)) } else { shape.element(item) };
+        let Some(element) = element else {
+            wrong.push(format!("{}: element {index}: {}", path::text(path), without_key(item, shape)));
+            return;
+        };
+        if !seen.insert(element.clone()) {
+            wrong.push(format!("{}: duplicate entries for key {element}", path::text(path)));
+        }
+        path.push(element);
+        check(item, shape.item(), path, wrong);
+        path.pop();
+    }
+}
+
+/// Why a value is not what it should be.
+fn is_no_scalar(value: &Value, scalar: Scalar) -> Option<String> {
+    let is_single = !value.is_object() && !value.is_array();
+    match scalar {
+        Scalar::Int32 | Scalar::Int64 | Scalar::Float if !value.is_number() => {
+            Some(format!("expected numeric (int or float), got {}", go_type(value)))
+        }
+        Scalar::Text | Scalar::Bytes | Scalar::Time | Scalar::MicroTime if !value.is_string() => {
+            Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_literal(value)))
+        }
+        Scalar::Bool if !value.is_boolean() => Some(format!("expected boolean, got &{{{}}}", go_value(value))),
+        Scalar::Quantity | Scalar::IntOrText if !is_single => {
+            Some(format!("expected any scalar, got &{{{}}}", go_value(value)))
+        }
+        _ => None,
+    }
+}
+
+/// `%T` of Go.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// `%v` of Go.
+pub fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_value).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let fields: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", go_value(value))).collect();
+            format!("map[{}]", fields.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `%#v` of Go.
+fn go_literal(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(go_literal).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(map) => {
+            let field = |(key, value): (&String, &Value)| format!("{key:?}:{}", go_literal(value));
+            format!("map[string]interface {{}}{{{}}}", map.iter().map(field).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn without_key(item: &Value, shape: Shape<'_>) -> String {
     let List::Map(keys) = shape.list() else {
-        return "associative list without keys has an element that's a map type".to_owned();
+        let what = match item {
+            Value::Object(_) => "associative list without keys has an element that's a map type",
+            Value::Array(_) => "not supported: associative list with lists as elements",
+            _ => "associative list without keys has an element that's an explicit null",
+        };
+        return what.to_owned();
     };
+    if item.is_null() {
+        return "associative list with keys may not have a null element".to_owned();
+    }
+    if !item.is_object() {
+        return "associative list with keys may not have non-map elements".to_owned();
+    }
     let keys: Vec<String> = keys.iter().map(|(key, _)| format!("{key:?}")).collect();
     format!(
         "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for \
@@ -194,7 +305,7 @@ fn without_key(shape: Shape<'_>) -> String {
     )
 }
 
-/// The applied value over the live one. A null in what is applied leaves nothing.
+/// The applied value over the live one. A null stays one: what it means is the type's to say.
 fn merge_value(live: Option<&Value>, applied: Option<&Value>, shape: Shape<'_>) -> Option<Value> {
     match (live, applied) {
         (live, None) => live.cloned(),
@@ -210,8 +321,7 @@ fn merge_value(live: Option<&Value>, applied: Option<&Value>, shape: Shape<'_>) 
         },
         // Null is an empty map or list that is merged, or no value.
         (Some(Value::Object(_) | Value::Array(_)), Some(Value::Null)) => live.cloned(),
-        (_, Some(Value::Null)) => None,
-        (_, Some(applied)) => Some(without_nulls(applied)),
+        (_, Some(applied)) => Some(applied.clone()),
     }
 }
 
@@ -224,17 +334,6 @@ fn merge_maps(live: &Map<String, Value>, applied: &Map<String, Value>, shape: Sh
         };
     }
     merged
-}
-
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let set = map.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(set.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        other => other.clone(),
-    }
 }
 
 /// Items in the order in which they are applied; those that only the live list has stay where they stand between them.
@@ -319,7 +418,8 @@ fn without_part(value: &Value, element: &Element, fields: &Fields, shape: Shape<
         return None;
     }
     match fields.inside(element) {
-        Some(inside) => without(value, inside, shape),
+        // What is left of it is nothing, but it stands there.
+        Some(inside) => Some(without(value, inside, shape).unwrap_or(Value::Null)),
         None => Some(value.clone()),
     }
 }
@@ -341,13 +441,13 @@ mod tests {
     }
 
     fn apply(live: Option<&Value>, applied: Value, manager: &str) -> Result<Value, Problem> {
-        merge(live, &applied, manager, false, "", T1)
+        merge(schema::of(&applied), live, &applied, manager, false, "", T1)
     }
 
     fn update(live: &Value, manager: &str, change: impl FnOnce(&mut Value)) -> Value {
         let mut new = live.clone();
         change(&mut new);
-        fields::note_update(Some(live), &mut new, manager, "", T2);
+        fields::note_update(schema::of(live), Some(live), &mut new, manager, "", T2);
         new
     }
 
@@ -370,7 +470,7 @@ mod tests {
         assert_eq!(live["metadata"]["managedFields"], entry);
         assert_eq!(live["data"], applied["data"]);
         // Once more changes nothing, the time included.
-        assert_eq!(merge(Some(&live), &applied, "kubectl", false, "", T2).unwrap(), live);
+        assert_eq!(merge(schema::of(&applied), Some(&live), &applied, "kubectl", false, "", T2).unwrap(), live);
     }
 
     #[test]
@@ -394,7 +494,7 @@ mod tests {
         let causes = json!([{ "reason": "FieldManagerConflict", "field": ".spec.replicas",
             "message": r#"conflict with "kube-controller-manager" using apps/v1"# }]);
         assert_eq!(problem.details["causes"], causes);
-        let live = merge(Some(&live), &wanted, "kubectl", true, "", T2).unwrap();
+        let live = merge(schema::of(&wanted), Some(&live), &wanted, "kubectl", true, "", T2).unwrap();
         assert_eq!(live["spec"]["replicas"], 3);
         assert_eq!(fields_of(&live, "kube-controller-manager"), Value::Null);
         assert_eq!(fields_of(&live, "kubectl")["f:spec"], json!({ "f:replicas": {} }));
@@ -497,7 +597,7 @@ mod tests {
         let live = apply(None, pod(json!({ "a": "b" })), "one").unwrap();
         let problem = apply(Some(&live), pod(json!({ "c": "d" })), "two").unwrap_err();
         assert_eq!(problem.details["causes"][0]["field"], ".spec.template.spec.nodeSelector");
-        let live = merge(Some(&live), &pod(json!({ "c": "d" })), "two", true, "", T2).unwrap();
+        let live = merge(schema::of(&live), Some(&live), &pod(json!({ "c": "d" })), "two", true, "", T2).unwrap();
         assert_eq!(live["spec"]["template"]["spec"]["nodeSelector"], json!({ "c": "d" }));
     }
 
@@ -537,11 +637,11 @@ mod tests {
     fn a_subresource_is_applied_apart() {
         let live = apply(None, deployment(json!({ "app": "nginx" }), json!({ "replicas": 2 })), "kubectl").unwrap();
         let status = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "nginx" }, "status": { "replicas": 2 } });
-        let live = merge(Some(&live), &status, "kubectl", false, "status", T2).unwrap();
+        let live = merge(schema::of(&status), Some(&live), &status, "kubectl", false, "status", T2).unwrap();
         assert_eq!(live["spec"], json!({ "replicas": 2 }));
         assert_eq!(live["metadata"]["managedFields"].as_array().unwrap().len(), 2);
         let other = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "nginx" }, "status": { "replicas": 3 } });
-        let problem = merge(Some(&live), &other, "other", false, "status", T2).unwrap_err();
+        let problem = merge(schema::of(&other), Some(&live), &other, "other", false, "status", T2).unwrap_err();
         assert!(
             problem.message.ends_with(r#"conflict with "kubectl" with subresource "status": .status.replicas"#),
             "{}",
@@ -563,14 +663,17 @@ mod tests {
 
     #[test]
     fn items_must_have_keys_and_only_once() {
-        let twice = apply(None, containers(json!([{ "name": "a" }, { "name": "a" }])), "kubectl").unwrap_err();
+        let refused = |items: Value| {
+            let applied = containers(items);
+            fits(schema::of(&applied), &applied).unwrap_err()
+        };
+        let twice = refused(json!([{ "name": "a" }, { "name": "a" }]));
         let message = "failed to create typed patch object (default/nginx; apps/v1, Kind=Deployment): \
             .spec.template.spec.containers: duplicate entries for key [name=\"a\"]";
         assert_eq!((twice.code, &*twice.message), (500, message));
-        let nameless = apply(None, containers(json!([{ "image": "a" }])), "kubectl").unwrap_err();
-        let end = ".spec.template.spec.containers: element 0: associative list with keys has an element that omits all key \
-            fields [\"name\"] (and doesn't have default values for any key fields)";
-        assert!(nameless.message.ends_with(end), "{}", nameless.message);
+        let nothing = refused(json!([null]));
+        let end = ".spec.template.spec.containers: element 0: associative list with keys may not have a null element";
+        assert!(nothing.message.ends_with(end), "{}", nothing.message);
     }
 
     #[test]

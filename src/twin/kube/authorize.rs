@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::identify::ANONYMOUS;
 use super::kinds::Served;
-use super::status::forbidden;
+use super::request::Ask;
+use super::status::{forbidden, forbidden_path};
 use super::store::Store;
 use crate::twin::physics::access::Identity;
 
@@ -50,6 +51,19 @@ pub fn refusal(who: &Identity, wish: &Wish<'_>) -> String {
         "User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}",
         who.username, wish.verb, wish.group
     )
+}
+
+/// Refuses a path that means no objects to who may not look at it: everybody who is known may see what is served.
+pub fn check_path(who: &Identity, ask: &Ask<'_>) -> Result<(), Problem> {
+    let open = ["api", "apis", "healthz", "livez", "readyz", "openapi", "version"];
+    let is_open =
+        ask.path.first().is_some_and(|first| open.contains(&first.as_str())) && ask.method == http::Method::GET;
+    let is_master = who.groups.iter().any(|group| group == "system:masters") || !who.policies.is_empty();
+    if is_open || is_master {
+        return Ok(());
+    }
+    let verb = ask.method.as_str().to_ascii_lowercase();
+    Err(forbidden_path(&who.username, &verb, &format!("/{}", ask.path.join("/"))))
 }
 
 /// Whether this identity may do this.

@@ -63,8 +63,17 @@ pub fn bootstrap(world: &mut World, cluster: &str) {
 pub fn furnish(world: &mut World, cluster: &str, namespace: &str) {
     let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": namespace } });
     create(world, cluster, "serviceaccounts", account);
+    let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
+                 as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+                 distributions of Kubernetes clusters.";
+    let owned = json!({ "f:data": { ".": {}, "f:ca.crt": {} },
+        "f:metadata": { "f:annotations": { ".": {}, "f:kubernetes.io/description": {} } } });
     let authority = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "kube-root-ca.crt", "namespace": namespace },
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "kube-root-ca.crt", "namespace": namespace,
+            "annotations": { "kubernetes.io/description": about },
+            "managedFields": [{ "manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1",
+                "time": world.now_text(), "fieldsType": "FieldsV1", "fieldsV1": owned }] },
         "data": { "ca.crt": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n" },
     });
     create(world, cluster, "configmaps", authority);

@@ -28,18 +28,32 @@ fn part<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
 pub fn fill(served: &Served, object: &mut Value) {
     match served.table.as_str() {
         "pods" => pod(object),
+        "podtemplates" => part(object, "template").and_then(|one| part(one, "spec")).into_iter().for_each(pod_spec),
         "deployments.apps" => deployment(object),
-        "replicasets.apps" | "replicationcontrollers" => replica_set(object),
+        "replicasets.apps" => replica_set(object),
+        "replicationcontrollers" => replication_controller(object),
         "daemonsets.apps" => daemon_set(object),
         "statefulsets.apps" => stateful_set(object),
-        "jobs.batch" => part(object, "spec").into_iter().for_each(job_spec),
+        "jobs.batch" => job(object),
         "cronjobs.batch" => cron_job(object),
         "services" => service(object),
         "namespaces" => namespace(object),
         "secrets" => secret(object),
         "nodes" => or(object, "spec", json!({})),
-        "persistentvolumeclaims" => claim(object),
+        "persistentvolumeclaims" => part(object, "spec").into_iter().for_each(claim),
         "persistentvolumes" => volume(object),
+        "limitranges" => limits(object),
+        "endpoints" => {
+            for subset in each(object, "subsets") {
+                each(subset, "ports").for_each(|port| or(port, "protocol", json!("TCP")));
+            }
+        }
+        "endpointslices.discovery.k8s.io" => {
+            for port in each(object, "ports") {
+                or(port, "protocol", json!("TCP"));
+                or(port, "name", json!(""));
+            }
+        }
         "storageclasses.storage.k8s.io" => {
             or(object, "reclaimPolicy", json!("Delete"));
             or(object, "volumeBindingMode", json!("Immediate"));
@@ -48,14 +62,49 @@ pub fn fill(served: &Served, object: &mut Value) {
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => binding(object),
         "networkpolicies.networking.k8s.io" => network_policy(object),
         "priorityclasses.scheduling.k8s.io" => or(object, "preemptionPolicy", json!("PreemptLowerPriority")),
-        "ingresses.networking.k8s.io" => or(object, "status", json!({ "loadBalancer": {} })),
         "horizontalpodautoscalers.autoscaling" => {
             part(object, "spec").into_iter().for_each(|spec| or(spec, "minReplicas", json!(1)));
+            if served.version == "v2"
+                && let Some(spec) = part(object, "spec")
+            {
+                or(
+                    spec,
+                    "metrics",
+                    json!([{ "type": "Resource", "resource": {
+                    "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } }]),
+                );
+            }
         }
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io"
-        | "validatingwebhookconfigurations.admissionregistration.k8s.io" => each(object, "webhooks").for_each(webhook),
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io" => {
+            each(object, "webhooks").for_each(|one| or(one, "reinvocationPolicy", json!("Never")));
+            each(object, "webhooks").for_each(webhook);
+        }
+        "validatingwebhookconfigurations.admissionregistration.k8s.io" => each(object, "webhooks").for_each(webhook),
         "customresourcedefinitions.apiextensions.k8s.io" => super::crd::fill(object),
         _ => {}
+    }
+}
+
+/// The status that an object of this kind begins with.
+pub fn begin(served: &Served, object: &mut Value) {
+    let class = if served.table == "pods" { quality(&object["spec"]) } else { "" };
+    let status = match served.table.as_str() {
+        "pods" => json!({ "phase": "Pending", "qosClass": class }),
+        "namespaces" => json!({ "phase": "Active" }),
+        "persistentvolumeclaims" | "persistentvolumes" => json!({ "phase": "Pending" }),
+        _ => return,
+    };
+    for (field, value) in status.as_object().into_iter().flatten() {
+        if object["status"].is_null() {
+            object["status"] = json!({});
+        }
+        or(&mut object["status"], field, value.clone());
+    }
+    if served.table == "namespaces" && object["metadata"]["deletionTimestamp"].is_null() {
+        if object["spec"].is_null() {
+            object["spec"] = json!({});
+        }
+        or(&mut object["spec"], "finalizers", json!(["kubernetes"]));
     }
 }
 
@@ -63,18 +112,77 @@ fn pod(object: &mut Value) {
     if let Some(spec) = part(object, "spec") {
         pod_spec(spec);
         or(spec, "enableServiceLinks", json!(true));
-        or(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-        or(spec, "priority", json!(0));
-        let account = spec["serviceAccountName"].as_str().unwrap_or("default").to_owned();
-        or(spec, "serviceAccountName", json!(account));
-        or(spec, "serviceAccount", json!(account));
-        let tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
-        spec["tolerations"] = Value::Array(with_node_tolerations(tolerations));
+        let host_network = spec["hostNetwork"] == true;
+        for list in ["initContainers", "containers"] {
+            each(spec, list).for_each(|one| container_of_pod(one, host_network));
+        }
     }
-    let class = quality(&object["spec"]);
-    or(object, "status", json!({}));
-    or(&mut object["status"], "phase", json!("Pending"));
-    or(&mut object["status"], "qosClass", json!(class));
+}
+
+/// What admission adds to a pod: the class, the account, how long it stays on a node that is not ready, and its token.
+pub fn admit(object: &mut Value) {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let Some(spec) = part(object, "spec") else { return };
+    or(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+    or(spec, "priority", json!(0));
+    let account = spec["serviceAccountName"].as_str().unwrap_or("default").to_owned();
+    or(spec, "serviceAccountName", json!(account));
+    or(spec, "serviceAccount", json!(account));
+    let tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
+    spec["tolerations"] = Value::Array(with_node_tolerations(tolerations));
+    if spec["automountServiceAccountToken"] != false {
+        mount_token(spec, &name);
+    }
+}
+
+const TOKEN_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Mounts the account's token into all containers, where nothing is mounted there yet.
+fn mount_token(spec: &mut Value, pod: &str) {
+    let has_it = |one: &Value| {
+        one["volumeMounts"].as_array().into_iter().flatten().any(|mount| mount["mountPath"] == TOKEN_FOLDER)
+    };
+    let lists = ["initContainers", "containers"];
+    if lists.iter().all(|list| spec[*list].as_array().into_iter().flatten().all(has_it)) {
+        return;
+    }
+    // The five letters differ from pod to pod and are the same in every rehearsal.
+    let sum = pod.bytes().fold(5381_u64, |sum, byte| sum.wrapping_mul(33) ^ u64::from(byte));
+    let letters: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let count = letters.len() as u64;
+    let letter = |place: u32| {
+        let pick = usize::try_from(sum / count.pow(place) % count).unwrap_or_default();
+        char::from(letters[pick])
+    };
+    let name = format!("kube-api-access-{}", (0..5).map(letter).collect::<String>());
+    let mount = json!({ "name": name, "readOnly": true, "mountPath": TOKEN_FOLDER });
+    for list in lists {
+        for one in each(spec, list) {
+            if !has_it(one) {
+                or(one, "volumeMounts", json!([]));
+                one["volumeMounts"].as_array_mut().into_iter().for_each(|mounts| mounts.push(mount.clone()));
+            }
+        }
+    }
+    or(spec, "volumes", json!([]));
+    let volume = json!({ "name": name, "projected": { "defaultMode": 420, "sources": [
+        { "serviceAccountToken": { "expirationSeconds": 3607, "path": "token" } },
+        { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+        { "downwardAPI": { "items": [{ "path": "namespace",
+            "fieldRef": { "apiVersion": "v1", "fieldPath": "metadata.namespace" } }] } },
+    ] } });
+    spec["volumes"].as_array_mut().into_iter().for_each(|volumes| volumes.push(volume.clone()));
+}
+
+/// Keeps a new object from going while it is in use.
+pub fn protect(object: &mut Value, finalizer: &str) {
+    let metadata = &mut object["metadata"];
+    or(metadata, "finalizers", json!([]));
+    if let Some(list) = metadata["finalizers"].as_array_mut()
+        && !list.iter().any(|one| one == finalizer)
+    {
+        list.push(json!(finalizer));
+    }
 }
 
 /// With what admission adds: five minutes on a node that is not ready or not reachable.
@@ -120,14 +228,27 @@ fn pod_spec(spec: &mut Value) {
     if let Some(account) = spec["serviceAccountName"].as_str().map(str::to_owned) {
         or(spec, "serviceAccount", json!(account));
     }
-    let host_network = spec["hostNetwork"] == true;
     for list in ["initContainers", "containers"] {
-        each(spec, list).for_each(|one| container(one, host_network));
+        each(spec, list).for_each(container);
     }
     each(spec, "volumes").for_each(pod_volume);
 }
 
-fn container(container: &mut Value, host_network: bool) {
+/// What containers of pods get, and those of templates do not yet.
+fn container_of_pod(container: &mut Value, host_network: bool) {
+    // What has a limit and no request requests its limit.
+    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
+    for (name, amount) in limits {
+        or(&mut container["resources"], "requests", json!({}));
+        or(&mut container["resources"]["requests"], &name, amount);
+    }
+    for port in each(container, "ports").filter(|_| host_network) {
+        let number = port["containerPort"].clone();
+        or(port, "hostPort", number);
+    }
+}
+
+fn container(container: &mut Value) {
     let image = container["image"].as_str().unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
     let is_latest = !image.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest");
@@ -135,25 +256,12 @@ fn container(container: &mut Value, host_network: bool) {
     or(container, "terminationMessagePath", json!("/dev/termination-log"));
     or(container, "terminationMessagePolicy", json!("File"));
     or(container, "resources", json!({}));
-    for amounts in ["limits", "requests"] {
-        texts_of_amounts(&mut container["resources"], amounts);
-    }
-    // What has a limit and no request requests its limit.
-    let limits = container["resources"]["limits"].as_object().cloned().unwrap_or_default();
-    for (name, amount) in limits {
-        or(&mut container["resources"], "requests", json!({}));
-        or(&mut container["resources"]["requests"], &name, amount);
-    }
     for port in each(container, "ports") {
         or(port, "protocol", json!("TCP"));
-        if host_network {
-            let number = port["containerPort"].clone();
-            or(port, "hostPort", number);
-        }
     }
     for variable in each(container, "env") {
-        if let Some(field) = variable.get_mut("valueFrom").and_then(|from| part(from, "fieldRef")) {
-            or(field, "apiVersion", json!("v1"));
+        if let Some(from) = variable.get_mut("valueFrom") {
+            part(from, "fieldRef").into_iter().for_each(|field| or(field, "apiVersion", json!("v1")));
         }
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -163,24 +271,24 @@ fn container(container: &mut Value, host_network: bool) {
             {
                 or(probe, field, json!(default));
             }
-            if let Some(http) = part(probe, "httpGet") {
-                or(http, "path", json!("/"));
-                or(http, "scheme", json!("HTTP"));
-            }
+            handler(probe);
             if let Some(grpc) = part(probe, "grpc") {
                 or(grpc, "service", json!(""));
             }
         }
     }
+    if let Some(lifecycle) = part(container, "lifecycle") {
+        for hook in ["postStart", "preStop"] {
+            part(lifecycle, hook).into_iter().for_each(handler);
+        }
+    }
 }
 
-/// Amounts may be given as numbers and are stored as texts.
-fn texts_of_amounts(resources: &mut Value, which: &str) {
-    for amount in resources.get_mut(which).and_then(Value::as_object_mut).into_iter().flatten().map(|(_, value)| value)
-    {
-        if amount.is_number() {
-            *amount = json!(amount.to_string());
-        }
+/// What a probe or hook asks over HTTP.
+fn handler(handler: &mut Value) {
+    if let Some(http) = part(handler, "httpGet") {
+        or(http, "path", json!("/"));
+        or(http, "scheme", json!("HTTP"));
     }
 }
 
@@ -195,6 +303,20 @@ fn pod_volume(volume: &mut Value) {
     }
     if let Some(host) = part(volume, "hostPath") {
         or(host, "type", json!(""));
+    }
+    for source in ["downwardAPI", "projected"] {
+        let items = volume.get_mut(source).into_iter().flat_map(|one| match source {
+            "downwardAPI" => vec![one],
+            _ => each(one, "sources").filter_map(|one| part(one, "downwardAPI")).collect(),
+        });
+        for item in items.collect::<Vec<_>>() {
+            for field in each(item, "items").filter_map(|item| part(item, "fieldRef")) {
+                or(field, "apiVersion", json!("v1"));
+            }
+        }
+    }
+    if let Some(iscsi) = part(volume, "iscsi") {
+        or(iscsi, "iscsiInterface", json!("default"));
     }
     if let Some(projected) = part(volume, "projected") {
         for token in each(projected, "sources").filter_map(|source| part(source, "serviceAccountToken")) {
@@ -213,6 +335,14 @@ fn templated(object: &mut Value) -> Option<&mut Value> {
     Some(spec)
 }
 
+/// A field that is absent, null or the empty text.
+fn or_text(value: &mut Value, key: &str, default: &str) {
+    if value[key] == "" {
+        value[key] = Value::Null;
+    }
+    or(value, key, json!(default));
+}
+
 fn deployment(object: &mut Value) {
     if let Some(spec) = templated(object) {
         or(spec, "replicas", json!(1));
@@ -226,17 +356,36 @@ fn deployment(object: &mut Value) {
             or(&mut spec["strategy"]["rollingUpdate"], "maxSurge", json!("25%"));
         }
     }
-    or(object, "status", json!({}));
 }
 
 fn replica_set(object: &mut Value) {
+    templated(object).into_iter().for_each(|spec| or(spec, "replicas", json!(1)));
+}
+
+fn replication_controller(object: &mut Value) {
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
     if let Some(spec) = templated(object) {
         or(spec, "replicas", json!(1));
+        if labels.is_object() {
+            or(spec, "selector", labels);
+        }
     }
-    or(object, "status", json!({ "replicas": 0 }));
+    labels_of_template(object);
+}
+
+/// A set of replicas without labels gets those of its pods.
+fn labels_of_template(object: &mut Value) {
+    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    if labels.as_object().is_some_and(|labels| !labels.is_empty()) && object["metadata"].is_object() {
+        or(&mut object["metadata"], "labels", labels);
+    }
 }
 
 fn daemon_set(object: &mut Value) {
+    if object["metadata"].is_object() {
+        or(&mut object["metadata"], "annotations", json!({}));
+        or(&mut object["metadata"]["annotations"], "deprecated.daemonset.template.generation", json!("1"));
+    }
     if let Some(spec) = templated(object) {
         or(spec, "revisionHistoryLimit", json!(10));
         or(spec, "updateStrategy", json!({}));
@@ -247,9 +396,6 @@ fn daemon_set(object: &mut Value) {
             or(&mut spec["updateStrategy"]["rollingUpdate"], "maxSurge", json!(0));
         }
     }
-    let none =
-        json!({ "currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0 });
-    or(object, "status", none);
 }
 
 fn stateful_set(object: &mut Value) {
@@ -257,25 +403,38 @@ fn stateful_set(object: &mut Value) {
         or(spec, "replicas", json!(1));
         or(spec, "revisionHistoryLimit", json!(10));
         or(spec, "podManagementPolicy", json!("OrderedReady"));
-        or(spec, "serviceName", json!(""));
-        or(spec, "updateStrategy", json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 0 } }));
-        or(spec, "persistentVolumeClaimRetentionPolicy", json!({ "whenDeleted": "Retain", "whenScaled": "Retain" }));
+        or(spec, "updateStrategy", json!({}));
+        or(&mut spec["updateStrategy"], "type", json!("RollingUpdate"));
+        if spec["updateStrategy"]["type"] == "RollingUpdate" {
+            or(&mut spec["updateStrategy"], "rollingUpdate", json!({}));
+            or(&mut spec["updateStrategy"]["rollingUpdate"], "partition", json!(0));
+        }
+        or(spec, "persistentVolumeClaimRetentionPolicy", json!({}));
+        or(&mut spec["persistentVolumeClaimRetentionPolicy"], "whenDeleted", json!("Retain"));
+        or(&mut spec["persistentVolumeClaimRetentionPolicy"], "whenScaled", json!("Retain"));
+        for template in each(spec, "volumeClaimTemplates") {
+            or(template, "apiVersion", json!("v1"));
+            or(template, "kind", json!("PersistentVolumeClaim"));
+            part(template, "spec").into_iter().for_each(claim);
+            or(template, "status", json!({}));
+            or(&mut template["status"], "phase", json!("Pending"));
+        }
     }
-    or(object, "status", json!({ "replicas": 0, "availableReplicas": 0 }));
 }
 
-fn job_spec(spec: &mut Value) {
-    if let Some(template) = part(spec, "template") {
-        or(template, "metadata", json!({}));
-        part(template, "spec").into_iter().for_each(pod_spec);
+fn job(object: &mut Value) {
+    let Some(spec) = templated(object) else { return };
+    let per_index = spec["backoffLimitPerIndex"].is_i64();
+    or(spec, "backoffLimit", if per_index { json!(i32::MAX) } else { json!(6) });
+    if spec["parallelism"].is_null() {
+        or(spec, "completions", json!(1));
     }
-    or(spec, "backoffLimit", json!(6));
-    or(spec, "completions", json!(1));
     or(spec, "parallelism", json!(1));
     or(spec, "completionMode", json!("NonIndexed"));
     or(spec, "suspend", json!(false));
     or(spec, "manualSelector", json!(false));
-    or(spec, "podReplacementPolicy", json!("TerminatingOrFailed"));
+    let policy = if spec["podFailurePolicy"].is_object() { "Failed" } else { "TerminatingOrFailed" };
+    or(spec, "podReplacementPolicy", json!(policy));
 }
 
 fn cron_job(object: &mut Value) {
@@ -284,6 +443,11 @@ fn cron_job(object: &mut Value) {
         or(spec, "suspend", json!(false));
         or(spec, "successfulJobsHistoryLimit", json!(3));
         or(spec, "failedJobsHistoryLimit", json!(1));
+        if let Some(job) = part(spec, "jobTemplate").and_then(|template| part(template, "spec"))
+            && let Some(template) = part(job, "template")
+        {
+            part(template, "spec").into_iter().for_each(pod_spec);
+        }
     }
 }
 
@@ -294,8 +458,9 @@ fn service(object: &mut Value) {
         let kind = spec["type"].as_str().unwrap_or_default().to_owned();
         if kind != "ExternalName" {
             or(spec, "internalTrafficPolicy", json!("Cluster"));
-            or(spec, "ipFamilies", json!(["IPv4"]));
-            or(spec, "ipFamilyPolicy", json!("SingleStack"));
+        }
+        if spec["sessionAffinity"] == "ClientIP" {
+            or(spec, "sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": 10800 } }));
         }
         if kind == "LoadBalancer" || kind == "NodePort" {
             or(spec, "externalTrafficPolicy", json!("Cluster"));
@@ -305,15 +470,30 @@ fn service(object: &mut Value) {
         }
         for port in each(spec, "ports") {
             or(port, "protocol", json!("TCP"));
+            if port["targetPort"] == 0 || port["targetPort"] == "" {
+                port["targetPort"] = Value::Null;
+            }
             let number = port["port"].clone();
             or(port, "targetPort", number);
         }
     }
-    or(object, "status", json!({ "loadBalancer": {} }));
+}
+
+fn limits(object: &mut Value) {
+    let Some(spec) = part(object, "spec") else { return };
+    for limit in each(spec, "limits").filter(|limit| limit["type"] == "Container") {
+        // Maximum, then minimum, then what is limited by default is what is requested by default.
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+            for (name, amount) in limit[from].as_object().cloned().unwrap_or_default() {
+                or(limit, to, json!({}));
+                or(&mut limit[to], &name, amount);
+            }
+        }
+    }
 }
 
 /// Services live in EKS's default range.
-const SERVICE_RANGE: [u8; 2] = [172, 20];
+pub(super) const SERVICE_RANGE: [u8; 2] = [172, 20];
 /// The first port that is given to services on nodes, and how many there are.
 const NODE_PORTS: (u64, u64) = (30000, 2768);
 
@@ -335,6 +515,10 @@ pub fn allocate(store: &Store, object: &mut Value) {
             spec["clusterIP"] = json!(free);
         }
     }
+    // Without an address and pods of its own a Service is of both families.
+    let is_bare = spec["clusterIP"] == "None" && spec["selector"].as_object().is_none_or(Map::is_empty);
+    or(spec, "ipFamilies", if is_bare { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) });
+    or(spec, "ipFamilyPolicy", json!(if is_bare { "RequireDualStack" } else { "SingleStack" }));
     let address = spec["clusterIP"].clone();
     or(spec, "clusterIPs", json!([address]));
     if kind == "LoadBalancer" || kind == "NodePort" {
@@ -359,9 +543,10 @@ pub fn allocate(store: &Store, object: &mut Value) {
 fn namespace(object: &mut Value) {
     let name = object["metadata"]["name"].clone();
     or(&mut object["metadata"], "labels", json!({}));
-    object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
-    or(object, "spec", json!({ "finalizers": ["kubernetes"] }));
-    or(object, "status", json!({ "phase": "Active" }));
+    // A name that is still to be made is labelled when it is.
+    if name.as_str().is_some_and(|name| !name.is_empty()) {
+        object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+    }
 }
 
 fn secret(object: &mut Value) {
@@ -380,22 +565,18 @@ fn secret(object: &mut Value) {
     }
 }
 
-fn claim(object: &mut Value) {
-    if let Some(spec) = part(object, "spec") {
-        or(spec, "volumeMode", json!("Filesystem"));
-        if let Some(resources) = part(spec, "resources") {
-            texts_of_amounts(resources, "requests");
-        }
-    }
-    or(object, "status", json!({ "phase": "Pending" }));
+fn claim(spec: &mut Value) {
+    or(spec, "volumeMode", json!("Filesystem"));
 }
 
 fn volume(object: &mut Value) {
     if let Some(spec) = part(object, "spec") {
         or(spec, "volumeMode", json!("Filesystem"));
         or(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
+        if let Some(host) = part(spec, "hostPath") {
+            or(host, "type", json!(""));
+        }
     }
-    or(object, "status", json!({ "phase": "Pending" }));
 }
 
 fn csi_driver(object: &mut Value) {
@@ -412,10 +593,10 @@ fn csi_driver(object: &mut Value) {
 
 fn binding(object: &mut Value) {
     if let Some(reference) = part(object, "roleRef") {
-        or(reference, "apiGroup", json!("rbac.authorization.k8s.io"));
+        or_text(reference, "apiGroup", "rbac.authorization.k8s.io");
     }
     for subject in each(object, "subjects") {
-        if subject["kind"] != "ServiceAccount" {
+        if subject["kind"] == "User" || subject["kind"] == "Group" {
             or(subject, "apiGroup", json!("rbac.authorization.k8s.io"));
         }
     }
@@ -423,7 +604,12 @@ fn binding(object: &mut Value) {
 
 fn network_policy(object: &mut Value) {
     if let Some(spec) = part(object, "spec") {
-        let egress = spec["egress"].is_array();
+        for rules in ["ingress", "egress"] {
+            for rule in each(spec, rules) {
+                each(rule, "ports").for_each(|port| or(port, "protocol", json!("TCP")));
+            }
+        }
+        let egress = spec["egress"].as_array().is_some_and(|rules| !rules.is_empty());
         or(spec, "policyTypes", if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) });
     }
 }
@@ -452,8 +638,10 @@ mod tests {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let served = kinds::of_object(&Store::default(), &api, &kind).unwrap();
         fill(&served, &mut object);
+        begin(&served, &mut object);
         let once = object.clone();
         fill(&served, &mut object);
+        begin(&served, &mut object);
         assert_eq!(once, object, "defaults come to rest");
         object
     }
@@ -481,7 +669,7 @@ mod tests {
         };
         assert_eq!(pod(json!({}))["status"]["qosClass"], "BestEffort");
         assert_eq!(pod(json!({ "requests": { "cpu": "1" } }))["status"]["qosClass"], "Burstable");
-        let whole = pod(json!({ "limits": { "cpu": 1, "memory": "1Gi" } }));
+        let whole = pod(json!({ "limits": { "cpu": "1", "memory": "1Gi" } }));
         assert_eq!(whole["status"]["qosClass"], "Guaranteed");
         assert_eq!(whole["spec"]["containers"][0]["resources"]["requests"]["cpu"], "1");
         assert_eq!(whole["spec"]["containers"][0]["imagePullPolicy"], "IfNotPresent");

@@ -23,30 +23,6 @@ const NOBODYS: &[&str] = &[
     "managedFields",
 ];
 
-/// What every object of the server has from the beginning, though empty: who creates an object does not own these, only
-/// what is in them.
-const ALWAYS_THERE: &[&str] = &[
-    "/spec",
-    "/status",
-    "/spec/selector",
-    "/spec/strategy",
-    "/spec/updateStrategy",
-    "/spec/template",
-    "/spec/template/metadata",
-    "/spec/template/spec",
-    "/spec/template/spec/containers",
-    "/spec/containers",
-    "/spec/jobTemplate",
-    "/spec/jobTemplate/metadata",
-    "/spec/jobTemplate/spec",
-    "/spec/jobTemplate/spec/template",
-    "/spec/jobTemplate/spec/template/metadata",
-    "/spec/jobTemplate/spec/template/spec",
-    "/spec/jobTemplate/spec/template/spec/containers",
-    "/spec/resources",
-    "/status/loadBalancer",
-];
-
 /// A set of fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
@@ -74,7 +50,7 @@ impl Fields {
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
-                    fields.name(Element::field(name), value, shape.field(name), !shape.is_named());
+                    fields.name(Element::field(name), value, shape.field(name), !shape.is_named(name));
                 }
             }
             Value::Array(items) => {
@@ -89,10 +65,10 @@ impl Fields {
 
     /// Names one part, itself where it is a leaf or `whole`.
     fn name(&mut self, element: Element, value: &Value, shape: Shape<'_>, whole: bool) {
-        let children = if is_leaf(value, shape) { Fields::default() } else { Fields::of(value, shape) };
-        // An empty list that is merged item by item names nothing.
-        let empty_list = value.as_array().is_some_and(Vec::is_empty) && *shape.list() != schema::List::Atomic;
-        if whole || (children.is_empty() && !empty_list) {
+        let leaf = is_leaf(value, shape);
+        let children = if leaf { Fields::default() } else { Fields::of(value, shape) };
+        // An empty map is named itself; an empty list that is merged item by item names nothing.
+        if whole || leaf || value.as_object().is_some_and(Map::is_empty) {
             self.members.insert(element.clone());
         }
         self.put(element, children);
@@ -198,7 +174,7 @@ impl Fields {
         for (element, children) in &self.children {
             let inner = match element {
                 Element::Field(name) => {
-                    if shape.is_named() {
+                    if shape.is_named(name) {
                         with.members.insert(element.clone());
                     }
                     shape.field(name)
@@ -430,15 +406,9 @@ pub fn set_owners(object: &mut Value, mut owners: Vec<Owner>) {
     }
 }
 
-/// Notes in `new` that this manager wrote what differs from `old`, as an `Update` does; what it took over or removed is no
-/// longer others'. `subresource` is empty for the object itself.
-pub fn note_update(old: Option<&Value>, new: &mut Value, manager: &str, subresource: &str, time: &str) {
-    let shape = schema::of(new);
-    note_update_of(shape, old, new, manager, subresource, time);
-}
-
-/// The same for an object of this shape.
-pub fn note_update_of(
+/// Notes in `new`, of this shape, that this manager wrote what differs from `old`, as an `Update` does; what it took over
+/// or removed is no longer others'. `subresource` is empty for the object itself.
+pub fn note_update(
     shape: Shape<'_>,
     old: Option<&Value>,
     new: &mut Value,
@@ -505,15 +475,12 @@ fn noted(old: Option<&Value>, new: &Value, subresource: &str) -> Option<Value> {
     of(new).filter(|_| !owners(new).is_empty()).or_else(|| old.and_then(of))
 }
 
-/// What is there of an object before it is created.
+/// What is there of an object before it is created: what is written of a kind though it is empty is nobody's.
 fn empty(object: &Value) -> Value {
-    let mut empty = json!({ "metadata": {} });
-    for pointer in ALWAYS_THERE {
-        let Some(there) = object.pointer(pointer) else { continue };
-        let (parent, name) = pointer.rsplit_once('/').unwrap_or_default();
-        if let Some(parent) = empty.pointer_mut(parent).and_then(Value::as_object_mut) {
-            parent.insert(name.to_owned(), if there.is_array() { json!([]) } else { json!({}) });
-        }
+    let text = |key: &str| object[key].as_str().unwrap_or_default();
+    let mut empty = super::typed::empty(text("apiVersion"), text("kind"));
+    if empty["metadata"].is_null() {
+        empty["metadata"] = json!({});
     }
     empty
 }
@@ -521,7 +488,7 @@ fn empty(object: &Value) -> Value {
 /// Notes all fields of an object whose fields nobody tracked as those of who wrote before.
 pub(super) fn note_before_first_apply(shape: Shape<'_>, live: &mut Value, subresource: &str, time: &str) {
     if owners(live).is_empty() {
-        note_update_of(shape, None, live, BEFORE_FIRST_APPLY, subresource, time);
+        note_update(shape, None, live, BEFORE_FIRST_APPLY, subresource, time);
     }
 }
 
@@ -543,14 +510,14 @@ mod tests {
 
     fn created() -> Value {
         let mut object = deployment();
-        note_update(None, &mut object, "kubectl-create", "", T1);
+        note_update(schema::of(&deployment()), None, &mut object, "kubectl-create", "", T1);
         object
     }
 
     fn updated(old: &Value, manager: &str, subresource: &str, change: impl FnOnce(&mut Value)) -> Value {
         let mut new = old.clone();
         change(&mut new);
-        note_update(Some(old), &mut new, manager, subresource, T2);
+        note_update(schema::of(old), Some(old), &mut new, manager, subresource, T2);
         new
     }
 

@@ -135,7 +135,11 @@ pub fn many(
     let selected = Selected::read(ask, served)?;
     let limit = match ask.param("limit") {
         "" => 0,
-        text => usize::try_from(revision::number(text)?).unwrap_or(0),
+        text => match text.parse::<i64>() {
+            // What is below zero limits nothing.
+            Ok(limit) => usize::try_from(limit).unwrap_or(0),
+            Err(_) => return Err(bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
+        },
     };
     let (mut moment, mut after) = (revision::of_list(ask, store)?, None);
     if !ask.param("continue").is_empty() {
@@ -182,6 +186,10 @@ pub fn many(
         last = Some(key);
     }
     let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if served.custom && !metadata_only {
+        // Lists of custom kinds say that there is no more.
+        metadata["continue"] = json!("");
+    }
     if let (Some(last), true) = (last, more > 0) {
         metadata["continue"] = json!(Token { revision: Some(revision), after: last.to_owned() }.write());
         if selected.labels.is_empty() && selected.fields.is_empty() {
@@ -222,14 +230,17 @@ impl Token {
     }
 
     fn read(text: &str) -> Result<Token, Problem> {
-        let refused = || bad_request("continue key is not valid: illegal base64 data at input byte 0");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|_| refused())?;
+        let refused = |why: &str| bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused("illegal base64 data at input byte 0"))?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            let first = String::from_utf8_lossy(&bytes).chars().next().unwrap_or(' ');
+            refused(&format!("invalid character '{first}' looking for beginning of value"))
+        })?;
         match (value["rv"].as_i64(), value["start"].as_str()) {
             (Some(revision), Some(after)) => {
                 Ok(Token { revision: u64::try_from(revision).ok(), after: after.to_owned() })
             }
-            _ => Err(refused()),
+            _ => Err(refused("incorrect encoded start")),
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod patch;
 pub mod path;
 pub mod protobuf;
+pub mod quantity;
 pub mod remove;
 pub mod request;
 pub mod revision;
@@ -29,8 +30,11 @@ pub mod serve;
 pub mod status;
 pub mod store;
 pub mod table;
+pub mod twice;
 pub mod typed;
 pub mod validate;
+mod validate_kinds;
+mod validate_pod;
 pub mod watch;
 pub mod write;
 
@@ -93,6 +97,12 @@ pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Part
     let mut response = Response::new(reply.answer);
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
+    for warning in reply.warnings {
+        // As RFC 7234 has it: a code, an agent, a quoted text.
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", serde_json::Value::from(warning))) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
     response
 }
 
@@ -111,6 +121,10 @@ pub fn create(world: &mut World, cluster: &str, kind: &str, mut object: Value) {
         if object[field].is_null() {
             object[field] = Value::String(value);
         }
+    }
+    write::fill(world, cluster, &served, &mut object);
+    if kind == "pods" {
+        defaults::admit(&mut object);
     }
     write::complete(world, cluster, &served, &mut object);
     write::store_new(world, cluster, &served, object);
@@ -136,6 +150,8 @@ pub fn apply(world: &mut World, cluster: &str, manager: &str, force: bool, objec
         manager: manager.to_owned(),
         dry_run: false,
         unknown: Unknown::Refused,
+        twice: Vec::new(),
+        warnings: std::cell::RefCell::default(),
     };
     write.apply(world, &name, force, object)
 }

@@ -49,6 +49,14 @@ pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
         {
             continue;
         }
+        // It replaces an entry of a map that is not there as if it added it.
+        if let PatchOperation::Replace(replace) = operation
+            && let Some((parent, name)) = replace.path.as_str().rsplit_once('/')
+            && let Some(map) = patched.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.insert(name.replace("~1", "/").replace("~0", "~"), replace.value.clone());
+            continue;
+        }
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|_| unfit())?;
     }
     Ok(patched)
@@ -60,6 +68,28 @@ pub fn strategic(object: &Value, patch: &Value) -> Result<Value, Problem> {
         return Err(malformed("invalid JSON document"));
     };
     merge_map(map, patch, schema::of(object)).map(Value::Object)
+}
+
+/// How the reader of a strategic patch tells what other readers say of a value of the wrong type.
+pub fn as_restored(why: &str) -> Option<String> {
+    let (found, wanted) = why.strip_prefix("json: cannot unmarshal ")?.split_once(" into Go ")?;
+    let wanted = wanted.rsplit(" of type ").next()?;
+    let (found, kind) = match found.split(' ').next()? {
+        "number" => ("int64", "int64"),
+        "string" => ("string", "string"),
+        "bool" => ("bool", "bool"),
+        "array" => ("slice", "[]interface {}"),
+        _ => ("map", "map[string]interface {}"),
+    };
+    Some(if wanted.starts_with("[]") {
+        format!("cannot restore slice from {found}")
+    } else if wanted.starts_with("map[") {
+        format!("cannot restore map from {found}")
+    } else if wanted.starts_with("v1.") {
+        format!("cannot restore struct from: {found}")
+    } else {
+        format!("cannot convert {kind} to {wanted}")
+    })
 }
 
 fn malformed(message: &str) -> Problem {
@@ -233,6 +263,10 @@ fn shown(map: &Map<String, Value>) -> String {
     format!("map[{}]", fields.join(" "))
 }
 
+fn plain_of(value: &Value) -> String {
+    value.as_object().map_or_else(|| plain(value), shown)
+}
+
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -283,7 +317,13 @@ fn set_order(
     let patched = patch.and_then(Value::as_array).into_iter().flatten();
     for item in patched.filter(|item| item.get(DIRECTIVE).is_none()) {
         if !rest.any(|other| is_same(item, other, key)) {
-            return Err(wrong());
+            let list = |items: &[&Value]| items.iter().map(|item| plain_of(item)).collect::<Vec<_>>().join(" ");
+            let patched: Vec<&Value> = patch.and_then(Value::as_array).into_iter().flatten().collect();
+            return Err(broken(format!(
+                "The order in patch list:\n[{}]\n doesn't match $setElementOrder list:\n[{}]\n",
+                list(&patched),
+                list(&order)
+            )));
         }
     }
     let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -435,7 +475,10 @@ mod tests {
         let object = deployment(json!({ "template": { "spec": before } }));
         let patch = json!({ "$setElementOrder/containers": [{ "name": "a" }], "containers": [{ "name": "z" }] });
         let problem = strategic(&object, &json!({ "spec": { "template": { "spec": patch } } })).unwrap_err();
-        assert_eq!(problem.message, "invalid patch format of setElementOrder list");
+        assert_eq!(
+            problem.message,
+            "The order in patch list:\n[map[name:z]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"
+        );
     }
 
     #[test]

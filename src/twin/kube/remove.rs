@@ -12,6 +12,7 @@ use crate::twin::world::{World, moment};
 pub struct Options {
     grace: Option<i64>,
     propagation: Option<String>,
+    orphans: Option<bool>,
     uid: Option<String>,
     version: Option<String>,
     /// Whether nothing is to be done.
@@ -22,45 +23,66 @@ impl Options {
     /// Of the body of a DELETE, or of an eviction.
     pub fn read(body: &Value) -> Result<Options, Problem> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let known = ["Orphan", "Background", "Foreground"];
-        let propagation = text(&body["propagationPolicy"]);
-        let refused = |wrong| Err(status::invalid_as("DeleteOptions.meta.k8s.io", "", json!({}), &[wrong]));
-        if propagation.as_deref().is_some_and(|policy| !known.contains(&policy)) {
-            return refused(status::unsupported(
-                "propagationPolicy",
-                &body["propagationPolicy"],
-                &["Foreground", "Background", "Orphan", "nil"],
-            ));
-        }
-        let dry_run = match body["dryRun"].as_array() {
-            None => false,
-            Some(list) if list.iter().all(|one| one == "All") => !list.is_empty(),
-            Some(_) => return refused(status::unsupported("dryRun", &body["dryRun"], &["All"])),
-        };
-        Ok(Options {
+        let options = Options {
             grace: body["gracePeriodSeconds"].as_i64(),
-            propagation,
+            propagation: text(&body["propagationPolicy"]),
+            orphans: body["orphanDependents"].as_bool(),
             uid: text(&body["preconditions"]["uid"]),
             version: text(&body["preconditions"]["resourceVersion"]),
-            dry_run,
-        })
+            dry_run: body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
+        };
+        if body["dryRun"].as_array().into_iter().flatten().any(|one| one != "All") {
+            return Err(refused(status::unsupported("dryRun", &body["dryRun"], &["All"])));
+        }
+        options.checked()
     }
 
-    /// With the parameters of the URL, which count more.
-    pub fn with_params(mut self, grace: &str, propagation: &str) -> Options {
-        if let Ok(seconds) = grace.parse() {
-            self.grace = Some(seconds);
+    /// With the parameters of the URL, which count where there is no body.
+    pub fn with_params(mut self, grace: &str, propagation: &str, orphans: &str) -> Result<Options, Problem> {
+        if !grace.is_empty() {
+            let seconds = grace.parse();
+            let why = || status::bad_request(format!("strconv.ParseInt: parsing {grace:?}: invalid syntax"));
+            self.grace = Some(seconds.map_err(|_| why())?);
         }
         if !propagation.is_empty() {
             self.propagation = Some(propagation.to_owned());
         }
-        self
+        if !orphans.is_empty() {
+            self.orphans = Some(orphans == "true" || orphans == "1");
+        }
+        self.checked()
     }
 
     /// Without the version that the object must have.
     pub fn forget_version(&mut self) {
         self.version = None;
     }
+
+    fn checked(self) -> Result<Options, Problem> {
+        let Some(policy) = self.propagation.as_deref() else { return Ok(self) };
+        if self.orphans.is_some() {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            return Err(refused(status::invalid("propagationPolicy", &json!(policy), why)));
+        }
+        if !["Foreground", "Background", "Orphan"].contains(&policy) {
+            let known = ["Foreground", "Background", "Orphan", "nil"];
+            return Err(refused(status::unsupported("propagationPolicy", &json!(policy), &known)));
+        }
+        Ok(self)
+    }
+
+    /// What becomes of what the object owns: as it is said, in one of two ways.
+    fn policy(&self) -> Option<&str> {
+        match self.orphans {
+            Some(true) => Some("Orphan"),
+            Some(false) => Some("Background"),
+            None => self.propagation.as_deref(),
+        }
+    }
+}
+
+fn refused(wrong: status::Wrong) -> Problem {
+    status::invalid_as("DeleteOptions.meta.k8s.io", "", json!({}), &[wrong])
 }
 
 /// What became of an object.
@@ -98,6 +120,14 @@ pub fn delete(
     if options.dry_run {
         return Ok(if waits { Gone::Later(ended) } else { Gone::Now(object) });
     }
+    if !waits && served.table == "pods" {
+        // A pod ends gracefully, even if in no time.
+        if let Some(store) = world.store_mut(cluster) {
+            store.remove(&served.table, key);
+        }
+        world.forget(&format!("kube/{}", served.table), &format!("{cluster}/{key}"));
+        return Ok(Gone::Now(ended));
+    }
     if waits {
         let stored = world.store_mut(cluster).and_then(|store| store.update(&served.table, ended).cloned());
         return Ok(Gone::Later(stored.unwrap_or(object)));
@@ -123,16 +153,29 @@ pub fn check(world: &World, cluster: &str, served: &Served, key: &str, options: 
 
 fn preconditions(served: &Served, name: &str, object: &Value, options: &Options) -> Result<(), Problem> {
     let metadata = &object["metadata"];
-    for (wanted, field, word) in
-        [(&options.uid, "uid", "UID"), (&options.version, "resourceVersion", "ResourceVersion")]
-    {
-        let found = metadata[field].as_str().unwrap_or_default();
-        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
-            let why = format!("Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}");
-            return Err(status::conflict(served, name, &why));
-        }
-    }
-    Ok(())
+    let (uid, version) = (text_of(&metadata["uid"]), text_of(&metadata["resourceVersion"]));
+    let why = if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
+        format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
+             deleted and then recreated"
+        )
+    } else if let Some(wanted) = options.version.as_deref().filter(|wanted| *wanted != version) {
+        format!(
+            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). \
+             The object might have been modified"
+        )
+    } else {
+        return Ok(());
+    };
+    // Here the server names the kind, not the resource.
+    let mut problem = status::conflict(served, name, &why);
+    problem.message = problem.message.replacen(&served.resource(), &served.qualified_kind(), 1);
+    problem.details["kind"] = json!(served.kind);
+    Err(problem)
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// The seconds that an object may take to end: pods that run somewhere have some.
@@ -156,8 +199,8 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     let mut object = object.clone();
     let metadata = &mut object["metadata"];
     let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.retain(|one| options.propagation.is_none() || (one != "orphan" && one != "foregroundDeletion"));
-    match options.propagation.as_deref() {
+    finalizers.retain(|one| options.policy().is_none() || (one != "orphan" && one != "foregroundDeletion"));
+    match options.policy() {
         Some("Foreground") => finalizers.push(json!("foregroundDeletion")),
         Some("Orphan") => finalizers.push(json!("orphan")),
         _ => {}
@@ -172,7 +215,12 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     let is_shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|before| grace < before);
     if metadata["deletionTimestamp"].is_null() || is_shorter {
         metadata["deletionTimestamp"] = json!(moment::text(world.now + SignedDuration::from_secs(grace)));
-        metadata["deletionGracePeriodSeconds"] = json!(grace);
+        if served.table != "namespaces" {
+            metadata["deletionGracePeriodSeconds"] = json!(grace);
+        }
+        if let Some(generation) = metadata["generation"].as_i64().filter(|_| !is_shorter) {
+            metadata["generation"] = json!(generation + 1);
+        }
     }
     if served.table == "namespaces" {
         object["status"]["phase"] = json!("Terminating");
@@ -199,6 +247,10 @@ pub fn told(served: &Served, gone: Gone) -> Value {
             | "persistentvolumes"
             | "serviceaccounts"
             | "resourcequotas"
+            | "storageclasses.storage.k8s.io"
+            | "csidrivers.storage.k8s.io"
+            | "csinodes.storage.k8s.io"
+            | "volumeattachments.storage.k8s.io"
             | "podtemplates"
     );
     match gone {
@@ -276,7 +328,12 @@ mod tests {
         let (code, problem) =
             wire.ask(&format!("DELETE {MAPS}/a"), &[("content-type", "application/json")], Some(&options));
         assert_eq!((code, &problem["reason"]), (409, &json!("Conflict")));
-        assert!(problem["message"].as_str().unwrap().contains("Precondition failed: UID in precondition: other"));
+        assert!(
+            problem["message"]
+                .as_str()
+                .unwrap()
+                .contains("the UID in the precondition (other) does not match the UID in record")
+        );
     }
 
     #[test]

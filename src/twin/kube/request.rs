@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
-use super::{Problem, protobuf};
+use super::{Problem, protobuf, twice};
 
 /// One request.
 #[derive(Debug)]
@@ -185,19 +185,94 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// The body as an object, JSON or YAML.
-    pub fn object(&self) -> Result<Value, Problem> {
+    /// The body as an object of a kind, JSON or YAML.
+    pub fn object(&self, kind: &str) -> Result<Value, Problem> {
         const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
+        let unrecognized = |why: &str, shown: &str| {
+            bad_request(format!(
+                "the object provided is unrecognized (must be of type {kind}): {why} ({})",
+                if shown.is_empty() { "<empty>" } else { shown }
+            ))
+        };
+        let hexadecimal = || self.body.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let shown = match std::str::from_utf8(self.body) {
+            Ok(text) if text.starts_with('{') && text.len() > 30 => format!("{} ...", &text[..30]),
+            Ok(text) if text.starts_with('{') => text.to_owned(),
+            _ => hexadecimal(),
+        };
         let object = match self.media() {
-            "" | "application/json" => self.json()?,
-            "application/yaml" => self.yaml()?,
+            "" | "application/json" => serde_json::from_slice(self.body).map_err(|_| {
+                let why = malformed(self.body);
+                unrecognized(&format!("couldn't get version/kind; json parse error: {why}"), &shown)
+            })?,
+            "application/yaml" => self.parsed_yaml().map_err(|why| unrecognized(&format!("yaml: {why}"), &shown))?,
             protobuf::MEDIA => protobuf::read(self.body).map_err(bad_request)?,
             _ => return Err(unsupported_type(KNOWN)),
         };
         if object.is_object() || object.is_null() {
             return Ok(object);
         }
-        Err(bad_request("the object provided is unrecognized (must be of type object): couldn't get version/kind"))
+        let found = super::typed::json_type(&object);
+        let why = format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct \
+             {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        );
+        Err(unrecognized(&why, &shown))
+    }
+
+    /// The body as the options of a DELETE.
+    pub fn delete_options(&self) -> Result<Value, Problem> {
+        let options: Value = match serde_json::from_slice(self.body) {
+            Ok(options) => options,
+            Err(_) if self.media() == "application/yaml" => self.parsed_yaml().map_err(bad_request)?,
+            Err(_) => {
+                let why = malformed(self.body);
+                return Err(bad_request(format!("couldn't get version/kind; json parse error: {why}")));
+            }
+        };
+        let (kind, version) = (options["kind"].as_str(), options["apiVersion"].as_str());
+        if let Some(kind) = kind.filter(|kind| !matches!(*kind, "DeleteOptions" | "")) {
+            let version = version.unwrap_or("v1");
+            return Err(bad_request(format!(
+                "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )));
+        }
+        Ok(options)
+    }
+
+    /// Fields that a JSON body has twice: `data.a`. The last of them counts.
+    pub fn twice(&self) -> Vec<String> {
+        twice::fields(self.body)
+    }
+
+    /// The body as a patch; `before` stands before what is wrong with it.
+    pub fn patch(&self, before: &str) -> Result<Value, Problem> {
+        serde_json::from_slice(self.body).map_err(|_| bad_request(format!("{before}{}", malformed(self.body))))
+    }
+
+    /// The body as an applied object, in YAML.
+    pub fn applied(&self) -> Result<Value, Problem> {
+        let value = match serde_json::from_slice(self.body) {
+            Ok(value) => value,
+            Err(_) => self.parsed_yaml().map_err(|why| {
+                bad_request(format!("error decoding YAML: error converting YAML to JSON: yaml: {why}"))
+            })?,
+        };
+        if value.is_object() || value.is_null() {
+            return Ok(value);
+        }
+        let found = super::typed::json_type(&value);
+        Err(bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go \
+             value of type map[string]interface {{}}"
+        )))
+    }
+
+    fn parsed_yaml(&self) -> Result<Value, String> {
+        serde_yaml::from_slice(self.body).map_err(|error| {
+            let text = error.to_string();
+            text.split(" at line").next().unwrap_or_default().to_owned()
+        })
     }
 
     /// Whether there is a body.
@@ -205,19 +280,29 @@ impl<'a> Ask<'a> {
         !self.body.is_empty()
     }
 
-    /// The body as JSON.
+    /// The body as JSON; nothing where it is none.
     pub fn json(&self) -> Result<Value, Problem> {
-        serde_json::from_slice(self.body).map_err(|error| {
-            bad_request(format!("the object provided is unrecognized (must be of type object): couldn't get version/kind; json parse error: {error}"))
-        })
+        self.patch("")
     }
+}
 
-    /// The body as YAML, of which JSON is a part.
-    pub fn yaml(&self) -> Result<Value, Problem> {
-        if let Ok(value) = serde_json::from_slice(self.body) {
-            return Ok(value);
+/// What Go says of a text that is no JSON.
+fn malformed(body: &[u8]) -> String {
+    match serde_json::from_slice::<Value>(body) {
+        Err(error) if !error.is_eof() => {
+            let text = String::from_utf8_lossy(body);
+            let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+            let letter = line.chars().nth(error.column().saturating_sub(1)).unwrap_or(' ');
+            let place = if error.column() <= 1 || error.to_string().starts_with("expected value") {
+                "looking for beginning of value"
+            } else if error.to_string().starts_with("trailing characters") {
+                "after top-level value"
+            } else {
+                "looking for beginning of object key string"
+            };
+            format!("invalid character '{letter}' {place}")
         }
-        serde_yaml::from_slice(self.body).map_err(|error| bad_request(format!("error decoding YAML: {error}")))
+        _ => "unexpected end of JSON input".to_owned(),
     }
 }
 

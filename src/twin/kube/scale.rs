@@ -153,7 +153,7 @@ pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: 
 }
 
 fn updated(name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
-    let given = ask.object()?;
+    let given = ask.object("Scale")?;
     if given["kind"] != "Scale" {
         let kind = given["kind"].as_str().unwrap_or_default();
         return Err(status::bad_request(format!(
@@ -172,7 +172,7 @@ fn updated(name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
 fn patched(before: &Value, ask: &Ask<'_>) -> Result<Value, Problem> {
     match ask.media() {
         "application/json-patch+json" => patch::json(before, &ask.json()?),
-        "application/apply-patch+yaml" => Ok(patch::merge(before, &ask.yaml()?)),
+        "application/apply-patch+yaml" => Ok(patch::merge(before, &ask.applied()?)),
         _ => Ok(patch::merge(before, &ask.json()?)),
     }
 }

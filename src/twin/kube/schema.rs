@@ -1,4 +1,4 @@
-//! How the lists and maps of Kubernetes objects merge: the list types and merge keys of the API reference, as one table.
+//! The types of Kubernetes objects, and how their lists and maps merge, as one table.
 //!
 //! Server-side apply and strategic merge patches do not agree (ports of containers are told apart by port and protocol
 //! in one, by port alone in the other), so that each field says both.
@@ -12,6 +12,22 @@ use super::path::Element;
 
 /// Shapes of built-in kinds.
 static BUILT_IN: LazyLock<Schema> = LazyLock::new(|| Schema::parse(include_str!("schema.txt")));
+
+/// The types that objects of every kind have.
+static METADATA: LazyLock<Schema> = LazyLock::new(|| {
+    let mut inside = false;
+    let mut text = String::new();
+    for line in include_str!("schema.txt").lines() {
+        if !line.starts_with(' ') {
+            inside = matches!(line.split(' ').next(), Some("ObjectMeta" | "OwnerReference" | "ManagedFieldsEntry"));
+        }
+        if inside {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    Schema::parse(&text)
+});
 
 /// How a list merges when it is applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +53,7 @@ pub enum Strategy {
     Replace,
 }
 
-/// The type of a struct, a map, or the items of a list, by its place in the schema.
+/// The type of a value, or of the items of a list, by its place in the schema.
 type TypeId = usize;
 
 /// The type of what the schema says nothing of: structs field by field, lists as a whole.
@@ -46,17 +62,68 @@ const ANYTHING: TypeId = 0;
 /// The type of an object of which only the metadata is known.
 const OBJECT: TypeId = 1;
 
+/// The first type of a file.
+const FIRST: TypeId = 2;
+
+/// What a single value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// A text.
+    Text,
+    /// A whole number of 32 bits.
+    Int32,
+    /// A whole number of 64 bits.
+    Int64,
+    /// A number.
+    Float,
+    /// True or false.
+    Bool,
+    /// Bytes in base64.
+    Bytes,
+    /// A time to the second.
+    Time,
+    /// A time to the microsecond.
+    MicroTime,
+    /// An amount: `100m`, `1Gi`.
+    Quantity,
+    /// A number or a text.
+    IntOrText,
+}
+
+/// What values of a type are made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// Nobody knows, or anything goes.
+    #[default]
+    Any,
+    /// Named fields.
+    Struct,
+    /// Texts to values.
+    Map,
+    /// A single value.
+    Scalar(Scalar),
+}
+
 #[derive(Clone, Debug, Default)]
 struct Field {
     list: List,
+    /// Whether it is a list, of which the type is that of the items.
+    is_list: bool,
     /// Where the field says otherwise than its type.
     atomic: Option<bool>,
     strategy: Strategy,
+    /// Whether it may be absent though it is a struct or a scalar.
+    pointer: bool,
+    /// Whether it is written though it is empty.
+    always: bool,
     of: TypeId,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Type {
+    /// What Go calls it.
+    go: String,
+    form: Form,
     atomic: bool,
     fields: BTreeMap<String, Field>,
     /// All other fields, of a map.
@@ -86,10 +153,21 @@ pub fn of(object: &Value) -> Shape<'static> {
     BUILT_IN.kind(text("apiVersion"), text("kind"))
 }
 
+/// The shape of a built-in kind, where its type is known.
+pub fn known(api_version: &str, kind: &str) -> Option<Shape<'static>> {
+    let of = *BUILT_IN.kinds.get(&format!("{api_version}/{kind}"))?;
+    Some(Shape { schema: &BUILT_IN, field: &BUILT_IN.types[of].bare })
+}
+
+/// The shape of the metadata of any object.
+pub fn metadata() -> Shape<'static> {
+    METADATA.kind("", "").field("metadata")
+}
+
 /// Whether it is of a kind whose type is known. Those that have a status have it as a subresource too.
 pub fn is_built_in(object: &Value) -> bool {
     let text = |key: &str| object[key].as_str().unwrap_or_default();
-    BUILT_IN.kinds.contains_key(&format!("{}/{}", text("apiVersion"), text("kind")))
+    known(text("apiVersion"), text("kind")).is_some()
 }
 
 impl<'a> Shape<'a> {
@@ -120,14 +198,63 @@ impl<'a> Shape<'a> {
         &self.field.strategy
     }
 
-    /// Whether the field is one of a struct, not an entry of a map.
-    pub fn is_named(&self) -> bool {
-        self.schema.types[self.field.of].each.is_none()
+    /// What it is made of; of a list, what its items are.
+    pub fn form(&self) -> Form {
+        self.schema.types[self.field.of].form
+    }
+
+    /// Whether it is a list.
+    pub fn is_list(&self) -> bool {
+        self.field.is_list
+    }
+
+    /// Whether it may be absent though it is a struct or a scalar.
+    pub fn is_pointer(&self) -> bool {
+        self.field.pointer
+    }
+
+    /// Whether it is written though it is empty.
+    pub fn is_always_written(&self) -> bool {
+        self.field.always
+    }
+
+    /// What Go calls its type, without its package; of a list, that of its items.
+    pub fn go_name(&self) -> &'a str {
+        &self.schema.types[self.field.of].go
+    }
+
+    /// The fields of a struct.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, Shape<'a>)> + use<'a> {
+        let schema = self.schema;
+        let fields = schema.types[self.field.of].fields.iter();
+        fields.map(move |(name, field)| (name.as_str(), Shape { schema, field }))
+    }
+
+    /// The values of a map; none of anything else.
+    pub fn each(&self) -> Option<Shape<'a>> {
+        let field = self.schema.types[self.field.of].each.as_ref()?;
+        Some(Shape { schema: self.schema, field })
+    }
+
+    /// The field of a struct or the value of a map; none where the type has none of this name.
+    pub fn known_field(&self, name: &str) -> Option<Shape<'a>> {
+        let of = &self.schema.types[self.field.of];
+        let field = of.fields.get(name).or(of.each.as_ref())?;
+        Some(Shape { schema: self.schema, field })
+    }
+
+    /// Whether the type has a field of this name, so that it is no entry of a map.
+    pub fn is_named(&self, name: &str) -> bool {
+        let of = &self.schema.types[self.field.of];
+        of.fields.contains_key(name) || of.each.is_none()
     }
 
     /// The path elements of the items of an associative list. None where the list is atomic, or where an item has none of
     /// the keys: nobody could tell such items apart.
     pub fn elements(&self, items: &[Value]) -> Option<Vec<Element>> {
+        if *self.list() == List::Atomic {
+            return None;
+        }
         items.iter().map(|item| self.element(item)).collect()
     }
 
@@ -157,23 +284,33 @@ impl Schema {
     /// Of the objects that a custom resource definition describes, from the `openAPIV3Schema` of a version: every kind that
     /// is not built in has this shape. Worth keeping as long as the definition stands.
     pub fn from_openapi(openapi: &Value) -> Schema {
-        let mut schema = BUILT_IN.clone();
+        let mut schema = METADATA.clone();
+        let text = Field { of: schema.scalar(Scalar::Text, "string"), ..Field::default() };
         let root = schema.field_of_openapi(openapi).of;
-        if root != ANYTHING {
-            let metadata = schema.types[OBJECT].fields.clone();
-            let mut object = schema.types[root].clone();
+        let mut object = schema.types[OBJECT].clone();
+        if root == ANYTHING {
+            object.each = Some(Field::default());
+        } else {
+            let described = schema.types[root].clone();
+            let metadata = std::mem::take(&mut object.fields);
+            object = Type { bare: object.bare, ..described };
             object.fields.extend(metadata);
-            schema.types[OBJECT] = Type { bare: schema.types[OBJECT].bare.clone(), ..object };
         }
+        object.fields.insert("apiVersion".to_owned(), text.clone());
+        object.fields.insert("kind".to_owned(), text);
+        schema.types[OBJECT] = object;
         schema
     }
 
     fn parse(text: &str) -> Schema {
         let mut schema = Schema { types: vec![Type::default(), Type::default()], kinds: BTreeMap::new() };
+        // What nobody knows is like a map of such.
+        schema.types[ANYTHING].each = Some(Field::default());
         schema.types[OBJECT].bare.of = OBJECT;
+        schema.types[OBJECT].form = Form::Struct;
         let lines = || text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         let heads = lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(' ').next());
-        let ids: BTreeMap<&str, TypeId> = heads.enumerate().map(|(index, name)| (name, index + OBJECT + 1)).collect();
+        let ids: BTreeMap<&str, TypeId> = heads.enumerate().map(|(index, name)| (name, index + FIRST)).collect();
         // Every type has its place before the first field is read: types of maps come after them.
         lines().filter(|line| !line.starts_with(' ')).for_each(|line| schema.parse_type(line));
         let mut owner = ANYTHING;
@@ -190,71 +327,156 @@ impl Schema {
     }
 
     fn parse_type(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default();
+        let mut of = Type { go: name.to_owned(), form: Form::Struct, ..Type::default() };
+        for word in words {
+            match word.split_once('=') {
+                Some(("go", name)) => name.clone_into(&mut of.go),
+                _ if word == "atomic" => of.atomic = true,
+                _ if word.contains('/') => {
+                    self.kinds.insert(word.to_owned(), self.types.len());
+                }
+                _ => {}
+            }
+        }
+        self.add(of);
+    }
+
+    /// A new type.
+    fn add(&mut self, mut of: Type) -> TypeId {
         let id = self.types.len();
-        let words = || line.split(' ').skip(1);
-        let bare = Field { of: id, ..Field::default() };
-        self.types.push(Type { atomic: words().any(|word| word == "atomic"), bare, ..Type::default() });
-        self.kinds.extend(words().filter(|word| word.contains('/')).map(|kind| (kind.to_owned(), id)));
+        of.bare = Field { of: id, ..Field::default() };
+        self.types.push(of);
+        id
     }
 
     fn parse_field(&mut self, owner: TypeId, line: &str, ids: &BTreeMap<&str, TypeId>) {
         let mut words = line.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let mut field = Field::default();
-        let mut each = false;
+        let mut field = self.parse_form(words.next().unwrap_or_default(), ids);
         for word in words {
             match word.split_once('=').map_or((word, None), |(word, keys)| (word, Some(keys))) {
+                ("!", None) => field.always = true,
                 ("map", keys) => {
-                    field.list = List::Map(keys.unwrap_or_default().split(',').map(with_default).collect())
+                    field.list = List::Map(keys.unwrap_or_default().split(',').map(with_default).collect());
                 }
                 ("set", None) => field.list = List::Set,
                 ("atomic", None) => field.atomic = Some(true),
                 ("granular", None) => field.atomic = Some(false),
                 ("merge", key) => field.strategy = Strategy::Merge(key.map(str::to_owned)),
                 ("replace", None) => field.strategy = Strategy::Replace,
-                ("each", None) => each = true,
-                _ => {
-                    debug_assert!(ids.contains_key(word), "no type {word}");
-                    field.of = ids.get(word).copied().unwrap_or(ANYTHING);
-                }
+                _ => debug_assert!(false, "what is {word}?"),
             }
         }
-        let field = if each { self.map_of(field) } else { field };
         self.types[owner].fields.insert(name.to_owned(), field);
     }
 
-    /// A map whose values are of this shape.
-    fn map_of(&mut self, each: Field) -> Field {
-        let of = self.types.len();
-        let bare = Field { of, ..Field::default() };
-        self.types.push(Type { each: Some(each), bare: bare.clone(), ..Type::default() });
-        bare
+    /// `*[]{}string` and the like.
+    fn parse_form(&mut self, form: &str, ids: &BTreeMap<&str, TypeId>) -> Field {
+        if let Some(rest) = form.strip_prefix('*') {
+            return Field { pointer: true, ..self.parse_form(rest, ids) };
+        }
+        if let Some(rest) = form.strip_prefix("[]") {
+            let item = self.parse_form(rest, ids);
+            return Field { is_list: true, of: item.of, ..Field::default() };
+        }
+        if let Some(rest) = form.strip_prefix("{}") {
+            let each = self.parse_form(rest, ids);
+            let go = format!("map[string]{}{}", if each.is_list { "[]" } else { "" }, self.types[each.of].go);
+            let of = self.add(Type { go, form: Form::Map, each: Some(each), ..Type::default() });
+            return Field { of, ..Field::default() };
+        }
+        let of = match (ids.get(form), scalar(form)) {
+            (Some(&id), _) => id,
+            (None, Some((scalar, go))) => self.scalar(scalar, go),
+            (None, None) => {
+                debug_assert!(form == "any", "no type {form}");
+                self.anything_whole()
+            }
+        };
+        Field { of, ..Field::default() }
+    }
+
+    /// The type of what Go keeps as raw JSON: one piece.
+    fn anything_whole(&mut self) -> TypeId {
+        let known = self.types.iter().position(|of| of.form == Form::Any && of.atomic);
+        known.unwrap_or_else(|| self.add(Type { atomic: true, ..Type::default() }))
+    }
+
+    /// The type of a single value that Go calls so.
+    fn scalar(&mut self, scalar: Scalar, go: &str) -> TypeId {
+        let form = Form::Scalar(scalar);
+        let known = self.types.iter().position(|of| of.form == form && of.go == go);
+        known.unwrap_or_else(|| self.add(Type { go: go.to_owned(), form, ..Type::default() }))
     }
 
     fn field_of_openapi(&mut self, openapi: &Value) -> Field {
         if openapi["type"] == "array" {
             let of = self.field_of_openapi(&openapi["items"]).of;
-            return Field { list: list_of_openapi(openapi), of, ..Field::default() };
+            return Field { list: list_of_openapi(openapi), is_list: true, of, ..Field::default() };
         }
+        if let Some(scalar) = scalar_of_openapi(openapi) {
+            return Field { of: self.scalar(scalar, ""), ..Field::default() };
+        }
+        let keeps = openapi["x-kubernetes-preserve-unknown-fields"] == true;
         let atomic = openapi["x-kubernetes-map-type"] == "atomic";
         let nothing = Map::new();
         let properties = openapi["properties"].as_object().unwrap_or(&nothing);
         let each = openapi.get("additionalProperties").filter(|each| each.is_object());
-        if properties.is_empty() && each.is_none() && !atomic {
+        if openapi["type"] != "object" || (keeps && properties.is_empty() && each.is_none() && !atomic) {
             return Field::default();
         }
-        let fields = properties.iter().map(|(name, openapi)| (name.clone(), self.field_of_openapi(openapi))).collect();
-        let each = each.map(|each| self.field_of_openapi(each));
-        let bare = Field { of: self.types.len(), ..Field::default() };
-        self.types.push(Type { atomic, fields, each, bare: bare.clone() });
-        bare
+        let fields: BTreeMap<String, Field> =
+            properties.iter().map(|(name, openapi)| (name.clone(), self.field_of_openapi(openapi))).collect();
+        let each = match each {
+            Some(each) => Some(self.field_of_openapi(each)),
+            None => (keeps || openapi["additionalProperties"] == true).then(Field::default),
+        };
+        let form = if fields.is_empty() && each.is_some() { Form::Map } else { Form::Struct };
+        let of = self.add(Type { atomic, form, fields, each, ..Type::default() });
+        Field { of, ..Field::default() }
     }
+}
+
+/// The single value that a schema describes.
+fn scalar_of_openapi(openapi: &Value) -> Option<Scalar> {
+    if openapi["x-kubernetes-int-or-string"] == true {
+        return Some(Scalar::IntOrText);
+    }
+    match openapi["type"].as_str()? {
+        "string" => Some(Scalar::Text),
+        "integer" => Some(Scalar::Int64),
+        "number" => Some(Scalar::Float),
+        "boolean" => Some(Scalar::Bool),
+        _ => None,
+    }
+}
+
+/// What a word for a single value means, and what Go calls it.
+fn scalar(word: &str) -> Option<(Scalar, &str)> {
+    Some(match word {
+        "string" => (Scalar::Text, "string"),
+        "int32" => (Scalar::Int32, "int32"),
+        "int64" => (Scalar::Int64, "int64"),
+        "float64" => (Scalar::Float, "float64"),
+        "bool" => (Scalar::Bool, "bool"),
+        "bytes" => (Scalar::Bytes, "[]uint8"),
+        "time" => (Scalar::Time, "Time"),
+        "microtime" => (Scalar::MicroTime, "MicroTime"),
+        "quantity" => (Scalar::Quantity, "Quantity"),
+        "intorstring" => (Scalar::IntOrText, "IntOrString"),
+        _ => (Scalar::Text, word.strip_prefix("string:")?),
+    })
 }
 
 /// `protocol:TCP`.
 fn with_default(key: &str) -> (String, Option<Value>) {
     match key.split_once(':') {
-        Some((key, default)) => (key.to_owned(), Some(Value::from(default))),
+        Some((key, default)) => {
+            let number = default.parse::<i64>().map(Value::from);
+            (key.to_owned(), Some(number.unwrap_or_else(|_| Value::from(default))))
+        }
         None => (key.to_owned(), None),
     }
 }
@@ -325,7 +547,7 @@ mod tests {
         let schema = of.field("spec").field("versions").item().field("schema").field("openAPIV3Schema");
         let deep = schema.field("properties").field("spec").field("properties").field("list");
         assert_eq!(keys(deep.field("x-kubernetes-validations")), ["rule"]);
-        assert!(!schema.field("properties").is_named() && schema.is_named());
+        assert!(!schema.field("properties").is_named("spec") && schema.is_named("properties"));
     }
 
     #[test]

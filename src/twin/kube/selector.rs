@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::Problem;
 use super::kinds::Served;
 use super::status::bad_request;
+use super::{Problem, validate};
 
 /// What a list or a selector of pods asks of labels: all of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,11 +23,29 @@ enum Wish {
 impl Labels {
     /// `a=b,c!=d,e in (x,y),f notin (z),g,!h`.
     pub fn parse(text: &str) -> Result<Labels, Problem> {
-        let refused = |why: &str| bad_request(format!("unable to parse requirement: {why}"));
+        let refused = |why: String| bad_request(format!("unable to parse requirement: {why}"));
+        let mut words = Words { text, at: 0 };
         let mut wishes = Vec::new();
-        for part in parts(text) {
-            wishes.push(Wish::parse(part.trim()).map_err(|why| refused(&why))?);
+        if words.peek() == Word::End {
+            return Ok(Labels(wishes));
         }
+        loop {
+            wishes.push(words.wish().map_err(refused)?);
+            match words.next() {
+                Word::End => break,
+                Word::Comma if matches!(words.peek(), Word::Text(_) | Word::Not) => {}
+                Word::Comma => {
+                    let found = words.peek().shown();
+                    let why = format!("found '{found}', expected: identifier after ','");
+                    return Err(bad_request(why));
+                }
+                other => {
+                    return Err(bad_request(format!("found '{}', expected: ',' or 'end of string'", other.shown())));
+                }
+            }
+        }
+        // The server asks for labels in the order of their names.
+        wishes.sort_by(|a, b| a.key().cmp(b.key()));
         Ok(Labels(wishes))
     }
 
@@ -60,64 +78,168 @@ impl Labels {
     }
 }
 
-/// Splits at commas outside of parentheses.
-fn parts(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
+/// A word of a selector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word<'a> {
+    Text(&'a str),
+    Comma,
+    Open,
+    Close,
+    Not,
+    /// `=`, `==`, `!=`, `>`, `<`.
+    Sign(&'a str),
+    End,
+}
+
+impl<'a> Word<'a> {
+    fn shown(&self) -> &'a str {
+        match self {
+            Word::Text(text) | Word::Sign(text) => text,
+            Word::Comma => ",",
+            Word::Open => "(",
+            Word::Close => ")",
+            Word::Not => "!",
+            Word::End => "",
         }
     }
-    parts.push(&text[start..]);
-    parts.retain(|part| !part.trim().is_empty());
-    parts
+}
+
+/// The words of a selector, one after the other.
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Word<'a> {
+        let rest = &self.text[self.at..];
+        let start = self.at + (rest.len() - rest.trim_start().len());
+        let rest = &self.text[start..];
+        let is_special = |letter: char| "=!(),><".contains(letter);
+        let Some(first) = rest.chars().next() else {
+            self.at = self.text.len();
+            return Word::End;
+        };
+        let (word, length) = match first {
+            ',' => (Word::Comma, 1),
+            '(' => (Word::Open, 1),
+            ')' => (Word::Close, 1),
+            '>' | '<' => (Word::Sign(&rest[..1]), 1),
+            '!' if rest.starts_with("!=") => (Word::Sign("!="), 2),
+            '!' => (Word::Not, 1),
+            '=' if rest.starts_with("==") => (Word::Sign("=="), 2),
+            '=' => (Word::Sign("="), 1),
+            _ => {
+                let end = rest.find(|letter: char| letter.is_whitespace() || is_special(letter)).unwrap_or(rest.len());
+                (Word::Text(&rest[..end]), end)
+            }
+        };
+        self.at = start + length;
+        word
+    }
+
+    fn peek(&self) -> Word<'a> {
+        Words { text: self.text, at: self.at }.next()
+    }
+
+    fn wish(&mut self) -> Result<Wish, String> {
+        let absent = self.peek() == Word::Not;
+        if absent {
+            self.next();
+        }
+        let key = match self.next() {
+            Word::Text(key) => key.to_owned(),
+            other => return Err(format!("found '{}', expected: identifier", other.shown())),
+        };
+        if let Some(why) = key_is_wrong(&key) {
+            return Err(format!("<nil>: Invalid value: {key:?}: {why}"));
+        }
+        if absent {
+            return Ok(Wish::Absent(key));
+        }
+        match self.peek() {
+            Word::End | Word::Comma => return Ok(Wish::Exists(key)),
+            _ => {}
+        }
+        match self.next() {
+            Word::Sign("=" | "==") => Ok(Wish::In(key.clone(), vec![self.value(&key)?])),
+            Word::Sign("!=") => Ok(Wish::NotIn(key.clone(), vec![self.value(&key)?])),
+            Word::Sign(sign) => {
+                let value = self.value(&key)?;
+                let number = value.parse::<i64>().map_err(|_| {
+                    format!(
+                        "values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+                    )
+                })?;
+                Ok(if sign == ">" { Wish::Above(key, number) } else { Wish::Below(key, number) })
+            }
+            Word::Text("in") => Ok(Wish::In(key.clone(), self.values(&key)?)),
+            Word::Text("notin") => Ok(Wish::NotIn(key.clone(), self.values(&key)?)),
+            other => Err(format!("found '{}', expected: in, notin, =, ==, !=, gt, lt", other.shown())),
+        }
+    }
+
+    /// A value, which may be empty.
+    fn value(&mut self, key: &str) -> Result<String, String> {
+        match self.peek() {
+            Word::End | Word::Comma => Ok(String::new()),
+            Word::Text(text) => {
+                self.next();
+                value_fits(key, 0, text)?;
+                Ok(text.to_owned())
+            }
+            other => Err(format!("found '{}', expected: identifier", other.shown())),
+        }
+    }
+
+    fn values(&mut self, key: &str) -> Result<Vec<String>, String> {
+        match self.next() {
+            Word::Open => {}
+            other => return Err(format!("found '{}' expected: '('", other.shown())),
+        }
+        let mut values = Vec::new();
+        loop {
+            match self.peek() {
+                Word::Text(text) => {
+                    self.next();
+                    values.push(text.to_owned());
+                }
+                Word::Comma | Word::Close => values.push(String::new()),
+                other => return Err(format!("found '{}', expected: ',', ')' or identifier", other.shown())),
+            }
+            match self.next() {
+                Word::Comma => {}
+                Word::Close => break,
+                other => return Err(format!("found '{}', expected: ',' or ')'", other.shown())),
+            }
+        }
+        // They are a set.
+        values.sort();
+        values.dedup();
+        values.iter().enumerate().try_for_each(|(index, value)| value_fits(key, index, value))?;
+        Ok(values)
+    }
+}
+
+fn key_is_wrong(key: &str) -> Option<String> {
+    let mut wrong = Vec::new();
+    validate::key_of("", key, &mut wrong);
+    wrong.first().map(|one| one.why().to_owned())
+}
+
+fn value_fits(key: &str, index: usize, value: &str) -> Result<(), String> {
+    if value.is_empty() || validate::is_qualified(value) {
+        return Ok(());
+    }
+    Err(format!("values[{index}][{key}]: Invalid value: {value:?}: {}", validate::LABEL_VALUE))
 }
 
 impl Wish {
-    fn parse(text: &str) -> Result<Wish, String> {
-        let key = |text: &str| -> Result<String, String> {
-            let text = text.trim();
-            let is_key = |letter: char| letter.is_ascii_alphanumeric() || "-_./".contains(letter);
-            if text.is_empty() || !text.chars().all(is_key) {
-                return Err(format!("found '{text}', expected: !, identifier, or 'end of string'"));
-            }
-            Ok(text.to_owned())
-        };
-        let one = |text: &str| vec![text.trim().to_owned()];
-        let number = |text: &str| text.trim().parse::<i64>().map_err(|_| format!("values: Invalid value: {text:?}"));
-        if let Some(rest) = text.strip_prefix('!') {
-            return Ok(Wish::Absent(key(rest)?));
+    fn key(&self) -> &str {
+        match self {
+            Wish::Exists(key) | Wish::Absent(key) | Wish::In(key, _) | Wish::NotIn(key, _) => key,
+            Wish::Above(key, _) | Wish::Below(key, _) => key,
         }
-        if let Some((name, rest)) = text.split_once(char::is_whitespace)
-            && let Some((operator, values)) = rest.split_once('(')
-            && let Some(values) = values.trim_end().strip_suffix(')')
-        {
-            let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
-            return match operator.trim() {
-                "in" => Ok(Wish::In(key(name)?, values)),
-                "notin" => Ok(Wish::NotIn(key(name)?, values)),
-                other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
-            };
-        }
-        if let Some((name, value)) = text.split_once("!=") {
-            return Ok(Wish::NotIn(key(name)?, one(value)));
-        }
-        if let Some((name, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-            return Ok(Wish::In(key(name)?, one(value)));
-        }
-        if let Some((name, value)) = text.split_once('>') {
-            return Ok(Wish::Above(key(name)?, number(value)?));
-        }
-        if let Some((name, value)) = text.split_once('<') {
-            return Ok(Wish::Below(key(name)?, number(value)?));
-        }
-        Ok(Wish::Exists(key(text)?))
     }
 
     fn fits(&self, labels: &Value) -> bool {
@@ -196,12 +318,13 @@ impl Fields {
             let field = field.trim();
             let known = SELECTABLE.iter().find(|(table, _)| *table == served.table).map_or(&[][..], |(_, known)| known);
             if !matches!(field, "metadata.name" | "metadata.namespace") && !known.contains(&field) {
-                let told = if served.group.is_empty() { "/" } else { &format!("{}/", served.group) };
-                return Err(bad_request(format!(
-                    "Unable to find \"{told}{}, Resource={}\" that match label selector \"\", field selector \
-                     \"{text}\": field label not supported: {field}",
-                    served.version, served.plural
-                )));
+                // Kinds without fields of their own are asked by other code.
+                let why = if known.is_empty() && !served.custom {
+                    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                } else {
+                    format!("field label not supported: {field}")
+                };
+                return Err(bad_request(why));
             }
             wishes.push((field.to_owned(), wanted, value.trim().to_owned()));
         }

@@ -25,12 +25,18 @@ pub struct Reply {
     pub media: &'static str,
     /// Its body.
     pub answer: Answer,
+    /// What it warns of.
+    pub warnings: Vec<String>,
 }
 
 impl Reply {
     /// JSON.
     pub fn json(code: u16, body: Vec<u8>) -> Reply {
-        Reply { code, media: "application/json", answer: Answer::Whole(body) }
+        Reply::whole(code, "application/json", body)
+    }
+
+    fn whole(code: u16, media: &'static str, body: Vec<u8>) -> Reply {
+        Reply { code, media, answer: Answer::Whole(body), warnings: Vec::new() }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
@@ -38,7 +44,7 @@ impl Reply {
     }
 
     fn text(code: u16, text: &str) -> Reply {
-        Reply { code, media: "text/plain; charset=utf-8", answer: Answer::Whole(text.as_bytes().to_vec()) }
+        Reply::whole(code, "text/plain; charset=utf-8", text.as_bytes().to_vec())
     }
 }
 
@@ -69,7 +75,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
         Some((place, served))
     });
     let Some((place, served)) = found else { return beside(world, cluster, store, &who, ask) };
-    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere()) };
+    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
     let verb = verb_of(ask, &place, &served)?;
     let sheet = table::sheet(store, world.now, &served, ask)?;
     let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
@@ -81,8 +87,9 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
     identify::may_get_path(who, &ask.path)?;
+    authorize::check_path(who, ask)?;
     if ask.method != Method::GET {
-        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere()) };
+        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
@@ -90,12 +97,23 @@ fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask
     if ask.path.first().is_some_and(|first| first == "openapi") {
         ask.acceptable()?;
     }
-    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere()) };
+    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere(store, ask)) };
     Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
 
-fn nowhere() -> Reply {
-    Reply::text(404, "404 page not found\n")
+/// A path that means nothing: below the groups that are served the API answers, elsewhere the web server does.
+fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
+    let path: Vec<&str> = ask.path.iter().map(String::as_str).collect();
+    let is_served = match path.as_slice() {
+        ["api", ..] => true,
+        ["apis", group, ..] => kinds::all_of(store).iter().any(|kind| kind.group == **group),
+        _ => false,
+    };
+    if is_served {
+        Reply::value(404, &status::no_such_path().status())
+    } else {
+        Reply::text(404, "404 page not found\n")
+    }
 }
 
 /// The place, where a kind can have objects there.
@@ -173,8 +191,9 @@ impl Aim<'_> {
             }
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
-                let created = self.write(ask, "CreateOptions")?.create(world, ask.object()?)?;
-                Ok(Reply::json(201, list::one(ask, self.served, self.sheet.as_ref(), &created)?))
+                let write = self.write(ask, "CreateOptions")?;
+                let created = write.create(world, ask.object(&self.served.kind)?)?;
+                self.written(ask, 201, write, &created)
             }
             "update" => self.update(world, ask),
             "patch" => self.patch(world, ask),
@@ -200,7 +219,7 @@ impl Aim<'_> {
     fn watch(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let namespace = self.place.namespace.as_deref();
         let watch = Watch::begin(self.store(world)?, self.cluster, ask, self.served, self.sheet.clone(), namespace)?;
-        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)) })
+        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)), warnings: Vec::new() })
     }
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -211,14 +230,15 @@ impl Aim<'_> {
     fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
         let manager = ask.manager();
         if manager.len() > 128 {
-            let wrong = status::invalid("fieldManager", &json!(manager), "may not be more than 128 bytes");
+            let wrong = status::too_long("fieldManager", 128);
             return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
         }
         let unknown = match ask.param("fieldValidation") {
             "Strict" => Unknown::Refused,
-            "" | "Warn" | "Ignore" => Unknown::Dropped,
+            "" | "Warn" => Unknown::Told,
+            "Ignore" => Unknown::Dropped,
             other => {
-                let wrong = status::unsupported("fieldValidation", &json!(other), &["Ignore", "Warn", "Strict"]);
+                let wrong = status::unsupported("fieldValidation", &json!(other), &["", "Ignore", "Strict", "Warn"]);
                 return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
             }
         };
@@ -230,12 +250,21 @@ impl Aim<'_> {
             manager,
             dry_run: ask.is_dry_run(options)?,
             unknown,
+            twice: if unknown == Unknown::Dropped { Vec::new() } else { ask.twice() },
+            warnings: std::cell::RefCell::default(),
         })
     }
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
-        Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
+        let write = self.write(ask, "UpdateOptions")?;
+        let updated = write.update(world, self.name(), ask.object(&self.served.kind)?)?;
+        self.written(ask, 200, write, &updated)
+    }
+
+    /// What was written, with what the answer warns of.
+    fn written(&self, ask: &Ask<'_>, code: u16, write: Write<'_>, object: &Value) -> Result<Reply, Problem> {
+        let reply = Reply::json(code, list::one(ask, self.served, self.sheet.as_ref(), object)?);
+        Ok(Reply { warnings: write.warnings.into_inner(), ..reply })
     }
 
     fn patch(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -246,7 +275,7 @@ impl Aim<'_> {
                 return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
             }
             let patched = write.patch(world, self.name(), ask)?;
-            return Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &patched)?));
+            return self.written(ask, 200, write, &patched);
         }
         let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
         if is_new {
@@ -258,16 +287,19 @@ impl Aim<'_> {
             let wrong = status::required("fieldManager", "is required for apply patch");
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
-        let applied = write.apply(world, self.name(), ask.says("force"), ask.yaml()?)?;
-        Ok(Reply::json(if is_new { 201 } else { 200 }, list::one(ask, self.served, self.sheet.as_ref(), &applied)?))
+        let applied = write.apply(world, self.name(), ask.says("force"), ask.applied()?)?;
+        self.written(ask, if is_new { 201 } else { 200 }, write, &applied)
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
-        let body = if ask.has_body() { ask.object()? } else { Value::Null };
-        let mut options =
-            Options::read(&body)?.with_params(ask.param("gracePeriodSeconds"), ask.param("propagationPolicy"));
-        options.dry_run |= ask.is_dry_run("DeleteOptions")?;
-        Ok(options)
+        if ask.has_body() {
+            return Options::read(&ask.delete_options()?);
+        }
+        let dry_run = ask.is_dry_run("DeleteOptions")?;
+        let (grace, orphans) = (ask.param("gracePeriodSeconds"), ask.param("orphanDependents"));
+        let mut options = Options::default();
+        options.dry_run = dry_run;
+        options.with_params(grace, ask.param("propagationPolicy"), orphans)
     }
 
     fn delete_collection(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -278,15 +310,25 @@ impl Aim<'_> {
         let mut items = Vec::new();
         for key in keys {
             match remove::delete(world, self.cluster, self.served, &key, &options)? {
-                remove::Gone::Now(object) | remove::Gone::Later(object) => items.push(object),
+                remove::Gone::Now(mut object) | remove::Gone::Later(mut object) => {
+                    // Items of built-in kinds do not say what they are.
+                    if let Some(map) = object.as_object_mut().filter(|_| !self.served.custom) {
+                        map.remove("apiVersion");
+                        map.remove("kind");
+                    }
+                    items.push(object);
+                }
             }
         }
         let revision = self.store(world)?.revision().to_string();
         let kind = format!("{}List", self.served.kind);
-        let told = json!({
+        let mut told = json!({
             "kind": kind, "apiVersion": self.served.api_version(),
             "metadata": { "resourceVersion": revision }, "items": items,
         });
+        if self.served.custom {
+            told["metadata"]["continue"] = json!("");
+        }
         Ok(Reply::value(200, &told))
     }
 
@@ -301,7 +343,14 @@ impl Aim<'_> {
             ("log", _) => Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?)),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = evict::evict(world, self.cluster, namespace, self.name(), &ask.object()?, dry_run)?;
+                let told = evict::evict(
+                    world,
+                    self.cluster,
+                    namespace,
+                    self.name(),
+                    &ask.object(&self.served.kind)?,
+                    dry_run,
+                )?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),
@@ -311,7 +360,7 @@ impl Aim<'_> {
     }
 
     fn finalize(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object()?)?;
+        let updated = self.write(ask, "UpdateOptions")?.update(world, self.name(), ask.object(&self.served.kind)?)?;
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &updated)?))
     }
 
@@ -324,7 +373,7 @@ impl Aim<'_> {
     }
 
     fn bind(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let binding = ask.object()?;
+        let binding = ask.object(&self.served.kind)?;
         let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
         if node.is_empty() {
             let wrong = status::required("target.name", "");
@@ -363,7 +412,7 @@ impl Aim<'_> {
 
     fn token(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         self.object(world)?;
-        let mut request = ask.object()?;
+        let mut request = ask.object(&self.served.kind)?;
         let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
         let until = world.now + jiff::SignedDuration::from_secs(seconds);
         let token = world.digits("token", 32);
@@ -373,7 +422,7 @@ impl Aim<'_> {
 
     /// A question that is answered and not stored.
     fn review(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let mut asked = ask.object()?;
+        let mut asked = ask.object(&self.served.kind)?;
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();

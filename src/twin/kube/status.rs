@@ -16,6 +16,37 @@ pub struct Wrong {
     message: String,
 }
 
+impl Wrong {
+    /// A value that is not one, as Go writes its struct.
+    pub fn verbatim(field: impl Into<String>, shown: &str, why: &str) -> Wrong {
+        Wrong { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {shown}: {why}") }
+    }
+
+    /// A value that stands there already, as Go writes its struct.
+    pub fn verbatim_duplicate(field: impl Into<String>, shown: &str, why: &str) -> Wrong {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let message = format!("Duplicate value: {shown}{why}");
+        Wrong { reason: "FieldValueDuplicate", field: field.into(), message }
+    }
+
+    /// A value that is none of those that there are, as Go writes its struct.
+    pub fn verbatim_unsupported(field: impl Into<String>, shown: &str, known: &[&str]) -> Wrong {
+        let known: Vec<String> = known.iter().map(|one| format!("{one:?}")).collect();
+        let message = format!("Unsupported value: {shown}: supported values: {}", known.join(", "));
+        Wrong { reason: "FieldValueNotSupported", field: field.into(), message }
+    }
+
+    /// Why it is wrong, without the value.
+    pub fn why(&self) -> &str {
+        self.message.splitn(3, ": ").nth(2).unwrap_or(&self.message)
+    }
+
+    /// Whether it is about this field.
+    pub fn is_about(&self, field: &str) -> bool {
+        self.field == field
+    }
+}
+
 /// A value that is not one.
 pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Wrong {
     Wrong { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
@@ -25,6 +56,23 @@ pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Wrong {
 pub fn required(field: impl Into<String>, why: &str) -> Wrong {
     let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
     Wrong { reason: "FieldValueRequired", field: field.into(), message }
+}
+
+/// A value that is longer than it may be.
+pub fn too_long(field: impl Into<String>, max: usize) -> Wrong {
+    let message = format!("Too long: may not be more than {max} bytes");
+    Wrong { reason: "FieldValueTooLong", field: field.into(), message }
+}
+
+/// A list or map with more than it may hold.
+pub fn too_many(field: impl Into<String>, has: usize, max: u64) -> Wrong {
+    let message = format!("Too many: {has}: must have at most {max} items");
+    Wrong { reason: "FieldValueTooMany", field: field.into(), message }
+}
+
+/// A value of another type, as schemas tell it.
+pub fn mistyped(field: impl Into<String>, value: &Value, why: &str) -> Wrong {
+    Wrong { reason: "FieldValueTypeInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
 }
 
 /// A value that may not be given.
@@ -108,11 +156,21 @@ pub fn invalid_object(served: &Served, name: &str, wrong: &[Wrong]) -> Problem {
 
 /// 422 for what is no object: options of a request, a patch.
 pub fn invalid_as(kind: &str, name: &str, mut details: Value, wrong: &[Wrong]) -> Problem {
-    let told: Vec<String> = wrong.iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    let mut told: Vec<String> = Vec::new();
+    for one in wrong {
+        // What is wrong twice for the same reason is told once, but counts as two causes.
+        let text = format!("{}: {}", one.field, one.message);
+        if !told.contains(&text) {
+            told.push(text);
+        }
+    }
     let told = match &*told {
         [one] => one.clone(),
         more => format!("[{}]", more.join(", ")),
     };
+    if let Some(options) = kind.strip_suffix(".meta.k8s.io") {
+        details = json!({ "group": "meta.k8s.io", "kind": options });
+    }
     if !name.is_empty() {
         details["name"] = json!(name);
     }
@@ -156,9 +214,9 @@ pub fn not_allowed() -> Problem {
 
 /// 406.
 pub fn not_acceptable() -> Problem {
-    let message = "only the following media types are accepted: application/json, application/yaml, \
+    let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
                    application/vnd.kubernetes.protobuf";
-    problem(406, "NotAcceptable", message, Value::Null)
+    problem(406, "NotAcceptable", message, json!({}))
 }
 
 /// 410 for what is forgotten.
@@ -180,6 +238,23 @@ pub fn unsupported_type(known: &[&str]) -> Problem {
     problem(415, "UnsupportedMediaType", message, Value::Null)
 }
 
+/// 415 of a patch.
+pub fn unsupported_patch() -> Problem {
+    problem(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))
+}
+
+/// 403 for a path that means no objects.
+pub fn forbidden_path(user: &str, verb: &str, path: &str) -> Problem {
+    problem(403, "Forbidden", format!("forbidden: User \"{user}\" cannot {verb} path \"{path}\""), json!({}))
+}
+
+/// 504 for a version that is still to come.
+pub fn too_new(wanted: u64, current: u64) -> Problem {
+    let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
+    let cause = json!({ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" });
+    problem(504, "Timeout", message, json!({ "causes": [cause], "retryAfterSeconds": 1 }))
+}
+
 /// 429 of a disruption budget; `retry_after_seconds` 0: nobody knows.
 pub fn disruption(cause: &str, retry_after_seconds: i64) -> Problem {
     let mut details = json!({ "causes": [{ "reason": "DisruptionBudget", "message": cause }] });
@@ -188,6 +263,11 @@ pub fn disruption(cause: &str, retry_after_seconds: i64) -> Problem {
     }
     let message = "Cannot evict pod as it would violate the pod's disruption budget.";
     problem(429, "TooManyRequests", message, details)
+}
+
+/// 500 of what the server had no status for.
+pub fn unforeseen(message: impl Into<String>) -> Problem {
+    problem(500, "", message, Value::Null)
 }
 
 /// 500.

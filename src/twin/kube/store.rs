@@ -69,14 +69,10 @@ impl Store {
         self.objects.iter().filter(|(_, objects)| !objects.is_empty()).map(|(kind, _)| kind.as_str())
     }
 
-    /// Stores a new object: gives it its resourceVersion; the caller gave it uid and creationTimestamp. `generation` is 1
-    /// where the object has a `spec`.
+    /// Stores a new object: gives it its resourceVersion; the caller gave it uid, creationTimestamp and generation.
     pub fn create(&mut self, kind: Kind<'_>, mut object: Value) -> &Value {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        if object.get("spec").is_some() && object["metadata"]["generation"].is_null() {
-            object["metadata"]["generation"] = json!(1);
-        }
         let key = key_of(&object);
         let objects = self.objects.entry(kind.to_owned()).or_default();
         self.index.note(kind, &key, objects.get(&key), Some(&object));
@@ -86,7 +82,7 @@ impl Store {
     }
 
     /// Replaces an object that is there. A write that changes nothing keeps the resourceVersion; one that changes what is
-    /// outside of `metadata` and `status` gets the next generation. Answers what is stored now.
+    /// outside of `metadata` and `status`, or that makes it end, gets the next generation. Answers what is stored now.
     pub fn update(&mut self, kind: Kind<'_>, mut object: Value) -> Option<&Value> {
         let key = key_of(&object);
         let objects = self.objects.get_mut(kind)?;
@@ -100,8 +96,10 @@ impl Store {
         if object == *slot {
             return Some(slot);
         }
+        let ends = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+        let wants_otherwise = differs_in_desire(slot, &object) || (ends(&object) && !ends(slot));
         if let Some(generation) = slot["metadata"]["generation"].as_i64()
-            && differs_in_desire(slot, &object)
+            && wants_otherwise
         {
             object["metadata"]["generation"] = json!(generation + 1);
         }

@@ -1,230 +1,346 @@
-//! Whether an object is of its type: fields that the type does not have, and values of another type. For kinds that are
-//! built in the types of `k8s-openapi` tell it, for custom ones the schema of their definition.
+//! Reads objects as the server's own types do: which fields there are, what values they take, and how they are written
+//! again. For kinds that are built in the table of types tells it, for custom ones the schema of their definition.
 
-use k8s_openapi::api::{
-    admissionregistration, apps, autoscaling, batch, certificates, coordination, core, discovery, networking, node,
-    policy, rbac, scheduling, storage,
-};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::kinds::Served;
+use super::quantity::{self, Quantity};
+use super::schema::{self, Form, Scalar, Shape};
 
 /// What does not fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Misfits {
     /// Paths of unknown fields: `spec.replica`.
     pub unknown: Vec<String>,
-    /// What is no value of its type.
+    /// What is no value of its type, as Go tells it.
     pub mistyped: Option<String>,
 }
 
-/// Reads a value as a type and writes it again: what the type does not know is lost on the way.
-fn through<T: DeserializeOwned + Serialize>(object: &Value) -> Result<Value, String> {
-    let typed: T = serde_json::from_value(object.clone()).map_err(|error| error.to_string())?;
-    serde_json::to_value(typed).map_err(|error| error.to_string())
-}
-
-type Pass = fn(&Value) -> Result<Value, String>;
-
-/// Kinds by their tables. Where a kind has no row its fields are not checked.
-const TYPES: &[(&str, Pass)] = &[
-    ("configmaps", through::<core::v1::ConfigMap>),
-    ("endpoints", through::<core::v1::Endpoints>),
-    ("namespaces", through::<core::v1::Namespace>),
-    ("nodes", through::<core::v1::Node>),
-    ("persistentvolumeclaims", through::<core::v1::PersistentVolumeClaim>),
-    ("persistentvolumes", through::<core::v1::PersistentVolume>),
-    ("pods", through::<core::v1::Pod>),
-    ("podtemplates", through::<core::v1::PodTemplate>),
-    ("replicationcontrollers", through::<core::v1::ReplicationController>),
-    ("resourcequotas", through::<core::v1::ResourceQuota>),
-    ("limitranges", through::<core::v1::LimitRange>),
-    ("secrets", through::<core::v1::Secret>),
-    ("serviceaccounts", through::<core::v1::ServiceAccount>),
-    ("services", through::<core::v1::Service>),
-    ("apiservices.apiregistration.k8s.io", through::<apiregistration::v1::APIService>),
-    ("daemonsets.apps", through::<apps::v1::DaemonSet>),
-    ("deployments.apps", through::<apps::v1::Deployment>),
-    ("replicasets.apps", through::<apps::v1::ReplicaSet>),
-    ("statefulsets.apps", through::<apps::v1::StatefulSet>),
-    ("horizontalpodautoscalers.autoscaling", through::<autoscaling::v2::HorizontalPodAutoscaler>),
-    ("cronjobs.batch", through::<batch::v1::CronJob>),
-    ("jobs.batch", through::<batch::v1::Job>),
-    ("certificatesigningrequests.certificates.k8s.io", through::<certificates::v1::CertificateSigningRequest>),
-    ("ingresses.networking.k8s.io", through::<networking::v1::Ingress>),
-    ("ingressclasses.networking.k8s.io", through::<networking::v1::IngressClass>),
-    ("networkpolicies.networking.k8s.io", through::<networking::v1::NetworkPolicy>),
-    ("poddisruptionbudgets.policy", through::<policy::v1::PodDisruptionBudget>),
-    ("clusterroles.rbac.authorization.k8s.io", through::<rbac::v1::ClusterRole>),
-    ("clusterrolebindings.rbac.authorization.k8s.io", through::<rbac::v1::ClusterRoleBinding>),
-    ("roles.rbac.authorization.k8s.io", through::<rbac::v1::Role>),
-    ("rolebindings.rbac.authorization.k8s.io", through::<rbac::v1::RoleBinding>),
-    ("csidrivers.storage.k8s.io", through::<storage::v1::CSIDriver>),
-    ("csinodes.storage.k8s.io", through::<storage::v1::CSINode>),
-    ("storageclasses.storage.k8s.io", through::<storage::v1::StorageClass>),
-    ("volumeattachments.storage.k8s.io", through::<storage::v1::VolumeAttachment>),
-    (
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
-        through::<admissionregistration::v1::MutatingWebhookConfiguration>,
-    ),
-    (
-        "validatingwebhookconfigurations.admissionregistration.k8s.io",
-        through::<admissionregistration::v1::ValidatingWebhookConfiguration>,
-    ),
-    ("customresourcedefinitions.apiextensions.k8s.io", through::<apiextensions::v1::CustomResourceDefinition>),
-    ("priorityclasses.scheduling.k8s.io", through::<scheduling::v1::PriorityClass>),
-    ("leases.coordination.k8s.io", through::<coordination::v1::Lease>),
-    ("runtimeclasses.node.k8s.io", through::<node::v1::RuntimeClass>),
-    ("endpointslices.discovery.k8s.io", through::<discovery::v1::EndpointSlice>),
-];
-
-/// What of an object does not fit its type. `schema` is the `openAPIV3Schema` of a custom kind.
-pub fn misfits(served: &Served, schema: Option<&Value>, object: &Value) -> Misfits {
-    let mut misfits = Misfits::default();
+/// Reads an object in place: fields that the type does not have go, and what is empty is written as the server writes it.
+/// `schema` is the `openAPIV3Schema` of a custom kind; its fields are only looked at, and pruned later.
+pub fn read(served: &Served, schema: Option<&Value>, object: &mut Value) -> Misfits {
+    let mut reader = Reader { misfits: Misfits::default(), path: Vec::new(), fields: Vec::new(), stored: false };
     if served.custom {
-        unknown_metadata(object, &mut misfits);
-        if let Some(schema) = schema {
-            lost_in_schema(schema, object, "", true, &mut misfits.unknown);
+        if let Some(metadata) = object.get_mut("metadata") {
+            let shape = schema::metadata();
+            reader.path.push("metadata".to_owned());
+            reader.fields.push("metadata".to_owned());
+            reader.value(metadata, shape, "ObjectMeta");
         }
-        return misfits;
+        if let Some(schema) = schema {
+            pruned(schema, object, "", true, &mut reader.misfits.unknown);
+        }
+    } else if let Some(shape) = schema::known(&served.api_version(), &served.kind) {
+        reader.value(object, shape, "");
     }
-    // Another version of the same table has other fields.
-    let pass = TYPES.iter().find(|(table, _)| *table == served.table).map(|(_, pass)| pass);
-    let Some(pass) = pass.filter(|_| served.version != "v1" || served.group != "autoscaling") else {
-        unknown_metadata(object, &mut misfits);
-        return misfits;
-    };
-    match pass(object) {
-        Ok(known) => lost(object, &known, "", &mut misfits.unknown),
-        Err(why) => misfits.mistyped = Some(as_go(&why)),
-    }
-    misfits
+    reader.misfits
 }
 
-/// The fields that did not come through.
-fn lost(given: &Value, known: &Value, path: &str, unknown: &mut Vec<String>) {
-    match (given, known) {
-        (Value::Object(given), Value::Object(known)) => {
-            for (key, value) in given {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                match known.get(key) {
-                    Some(known) => lost(value, known, &path, unknown),
-                    None if value.is_null() => {}
-                    None => unknown.push(path),
+/// Writes an object of a built-in kind as it comes out of the store: an empty list or map is none.
+pub fn settle(served: &Served, object: &mut Value) {
+    if let Some(shape) = schema::known(&served.api_version(), &served.kind).filter(|_| !served.custom) {
+        let mut reader = Reader { misfits: Misfits::default(), path: Vec::new(), fields: Vec::new(), stored: true };
+        reader.value(object, shape, "");
+    }
+}
+
+/// What an object of a kind looks like before anything is said: all fields that are always written, empty.
+pub fn empty(api_version: &str, kind: &str) -> Value {
+    let mut empty = json!({});
+    if let Some(shape) = schema::known(api_version, kind) {
+        complete(empty.as_object_mut(), shape, true);
+    }
+    empty
+}
+
+struct Reader {
+    misfits: Misfits,
+    /// The place in the object.
+    path: Vec<String>,
+    /// The same without items of lists and keys of maps.
+    fields: Vec<String>,
+    /// Whether it is what the store holds.
+    stored: bool,
+}
+
+impl Reader {
+    /// Notes the first value of a wrong type; `owner` is the struct that it is in.
+    fn mistyped(&mut self, found: &Value, number: bool, owner: &str, wanted: &str) {
+        let what = match found {
+            Value::Null => "null".to_owned(),
+            Value::Bool(_) => "bool".to_owned(),
+            Value::Number(given) if number => format!("number {given}"),
+            Value::Number(_) => "number".to_owned(),
+            Value::String(_) => "string".to_owned(),
+            Value::Array(_) => "array".to_owned(),
+            Value::Object(_) => "object".to_owned(),
+        };
+        let place = self.fields.join(".");
+        self.wrong(format!("json: cannot unmarshal {what} into Go struct field {owner}.{place} of type {wanted}"));
+    }
+
+    fn wrong(&mut self, why: String) {
+        self.misfits.mistyped.get_or_insert(why);
+    }
+
+    /// Reads a value that is not null.
+    fn value(&mut self, value: &mut Value, shape: Shape<'_>, owner: &str) {
+        if shape.is_list() {
+            return self.list(value, shape, owner);
+        }
+        match shape.form() {
+            Form::Any => {}
+            Form::Struct => self.named(value, shape, owner),
+            Form::Map => self.map(value, shape, owner),
+            Form::Scalar(scalar) => self.scalar(value, scalar, shape.go_name(), owner),
+        }
+    }
+
+    fn list(&mut self, value: &mut Value, shape: Shape<'_>, owner: &str) {
+        let Value::Array(items) = value else {
+            let of = qualified(shape);
+            return self.mistyped(&value.clone(), false, owner, &format!("[]{of}"));
+        };
+        for (index, item) in items.iter_mut().enumerate() {
+            self.at(format!("[{index}]"), |reader| match item {
+                Value::Null => *item = zero(shape.item()),
+                item => reader.value(item, shape.item(), owner),
+            });
+        }
+    }
+
+    fn map(&mut self, value: &mut Value, shape: Shape<'_>, owner: &str) {
+        let Value::Object(map) = value else {
+            return self.mistyped(&value.clone(), false, owner, &qualified(shape));
+        };
+        let Some(each) = shape.each() else { return };
+        for (key, value) in map {
+            self.at(key.clone(), |reader| match value {
+                Value::Null => *value = zero(each),
+                value => reader.value(value, each, owner),
+            });
+        }
+    }
+
+    fn named(&mut self, value: &mut Value, shape: Shape<'_>, owner: &str) {
+        let Value::Object(map) = value else {
+            // Schemas of definitions may be a yes or no, or a list of schemas.
+            if shape.go_name() != "JSONSchemaProps" {
+                self.mistyped(&value.clone(), false, owner, &qualified(shape));
+            }
+            return;
+        };
+        let mut unknown = Vec::new();
+        for (key, value) in map.iter_mut() {
+            let Some(field) = shape.known_field(key) else {
+                unknown.push(key.clone());
+                continue;
+            };
+            if value.is_null() {
+                continue;
+            }
+            self.fields.push(key.clone());
+            self.at(key.clone(), |reader| reader.value(value, field, shape.go_name()));
+            self.fields.pop();
+        }
+        for key in unknown {
+            map.remove(&key);
+            self.at(key, |reader| reader.misfits.unknown.push(reader.place()));
+        }
+        map.retain(|key, value| shape.known_field(key).is_some_and(|field| is_written(value, field)));
+        complete(Some(map), shape, self.stored);
+    }
+
+    fn scalar(&mut self, value: &mut Value, scalar: Scalar, go: &str, owner: &str) {
+        let given = value.clone();
+        match scalar {
+            Scalar::Text if !given.is_string() => self.mistyped(&given, false, owner, go),
+            Scalar::Bool if !given.is_boolean() => self.mistyped(&given, false, owner, go),
+            Scalar::Float if !given.is_number() => self.mistyped(&given, false, owner, go),
+            Scalar::Int32 | Scalar::Int64 => {
+                let whole = given.as_i64().filter(|number| scalar == Scalar::Int64 || i32::try_from(*number).is_ok());
+                if whole.is_none() {
+                    self.mistyped(&given, true, owner, go);
                 }
             }
+            Scalar::Bytes => match given.as_str() {
+                Some(text) => {
+                    if let Err(place) = base64_fits(text) {
+                        self.wrong(format!("illegal base64 data at input byte {place}"));
+                    }
+                }
+                None => self.mistyped(&given, false, owner, go),
+            },
+            Scalar::Time | Scalar::MicroTime => self.time(&given, scalar),
+            Scalar::Quantity => self.quantity(value),
+            Scalar::IntOrText => {
+                if !given.is_string() && given.as_i64().is_none_or(|number| i32::try_from(number).is_err()) {
+                    self.mistyped(&given, false, owner, "int32");
+                }
+            }
+            Scalar::Text | Scalar::Bool | Scalar::Float => {}
         }
-        (Value::Array(given), Value::Array(known)) => {
-            for (index, (given, known)) in given.iter().zip(known).enumerate() {
-                lost(given, known, &format!("{path}[{index}]"), unknown);
+    }
+
+    fn time(&mut self, given: &Value, scalar: Scalar) {
+        let form =
+            if scalar == Scalar::Time { "2006-01-02T15:04:05Z07:00" } else { "2006-01-02T15:04:05.000000Z07:00" };
+        match given.as_str() {
+            Some(text) if text.parse::<jiff::Timestamp>().is_ok() => {}
+            Some(text) => {
+                self.wrong(format!("parsing time {text:?} as {form:?}: cannot parse {text:?} as \"2006\""));
+            }
+            None => {
+                let found = json_type(given);
+                self.wrong(format!("json: cannot unmarshal {found} into Go value of type string"));
             }
         }
-        _ => {}
+    }
+
+    fn quantity(&mut self, value: &mut Value) {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match Quantity::parse(&text) {
+            Some(quantity) => *value = json!(quantity.canonical()),
+            None => self.wrong(quantity::MALFORMED.to_owned()),
+        }
+    }
+
+    fn at(&mut self, step: String, inside: impl FnOnce(&mut Reader)) {
+        self.path.push(step);
+        inside(self);
+        self.path.pop();
+    }
+
+    /// `spec.containers[0].image`.
+    fn place(&self) -> String {
+        let mut text = String::new();
+        for step in &self.path {
+            if !text.is_empty() && !step.starts_with('[') {
+                text.push('.');
+            }
+            text.push_str(step);
+        }
+        text
     }
 }
 
-const METADATA: &[&str] = &[
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
-
-fn unknown_metadata(object: &Value, misfits: &mut Misfits) {
-    let fields = object["metadata"].as_object().into_iter().flat_map(|metadata| metadata.keys());
-    let unknown = fields.filter(|key| !METADATA.contains(&key.as_str()));
-    misfits.unknown.extend(unknown.map(|key| format!("metadata.{key}")));
+/// What Go calls the form of a JSON value.
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
-/// The fields that a structural schema does not have.
-fn lost_in_schema(schema: &Value, value: &Value, path: &str, is_root: bool, unknown: &mut Vec<String>) {
+/// What Go calls a type, with its package.
+fn qualified(shape: Shape<'_>) -> String {
+    match shape.form() {
+        Form::Struct => format!("v1.{}", shape.go_name()),
+        Form::Map if shape.each().is_some_and(|each| each.form() == Form::Scalar(Scalar::Quantity)) => {
+            "v1.ResourceList".to_owned()
+        }
+        _ => shape.go_name().to_owned(),
+    }
+}
+
+/// Whether a value that is there is written again.
+fn is_written(value: &Value, shape: Shape<'_>) -> bool {
+    if shape.is_always_written() {
+        return true;
+    }
+    let single = !shape.is_pointer();
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(map) => !map.is_empty() || shape.form() != Form::Map && !single || shape.form() == Form::Any,
+        Value::String(text) => {
+            !text.is_empty() || !single || matches!(shape.form(), Form::Scalar(Scalar::IntOrText) | Form::Any)
+        }
+        Value::Number(number) => number.as_f64() != Some(0.0) || !single || shape.form() == Form::Any,
+        Value::Bool(yes) => *yes || !single || shape.form() == Form::Any,
+    }
+}
+
+/// Adds what is always written; in what is stored an empty list or map is none.
+fn complete(map: Option<&mut Map<String, Value>>, shape: Shape<'_>, stored: bool) {
+    let Some(map) = map else { return };
+    for (name, field) in shape.fields().filter(|(_, field)| field.is_always_written()) {
+        let value = map.entry(name.to_owned()).or_insert(Value::Null);
+        let is_empty = value.as_array().is_some_and(Vec::is_empty)
+            || (field.form() == Form::Map && value.as_object().is_some_and(Map::is_empty));
+        if value.is_null() || (stored && is_empty) {
+            *value = zero(field);
+        }
+    }
+}
+
+/// What nothing is written as.
+fn zero(shape: Shape<'_>) -> Value {
+    if shape.is_list() || shape.is_pointer() {
+        return Value::Null;
+    }
+    match shape.form() {
+        Form::Struct => {
+            let mut zero = json!({});
+            complete(zero.as_object_mut(), shape, true);
+            zero
+        }
+        Form::Scalar(Scalar::Text) => json!(""),
+        Form::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Float | Scalar::IntOrText) => json!(0),
+        Form::Scalar(Scalar::Bool) => json!(false),
+        Form::Scalar(Scalar::Quantity) => json!("0"),
+        Form::Any | Form::Map | Form::Scalar(_) => Value::Null,
+    }
+}
+
+/// Where a text stops being base64.
+fn base64_fits(text: &str) -> Result<(), usize> {
+    use base64::Engine;
+    let text = text.replace(['\n', '\r'], "");
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    match base64::engine::general_purpose::STANDARD.decode(&text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(text.bytes().position(|byte| !is_of_it(byte)).unwrap_or(text.len() / 4 * 4)),
+    }
+}
+
+/// Takes away the fields that a structural schema does not have.
+fn pruned(schema: &Value, value: &mut Value, path: &str, is_root: bool, unknown: &mut Vec<String>) {
     let keeps = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    let embeds = is_root || schema["x-kubernetes-embedded-resource"] == true;
     match value {
         Value::Object(map) => {
-            for (key, value) in map {
-                if is_root && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
+            let mut gone = Vec::new();
+            for (key, value) in map.iter_mut() {
+                if embeds && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
                     continue;
                 }
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let inner = schema["properties"].get(key).or_else(|| schema.get("additionalProperties"));
-                match inner {
-                    Some(inner) => lost_in_schema(inner, value, &path, false, unknown),
-                    None if keeps || schema["x-kubernetes-embedded-resource"] == true => {}
-                    None => unknown.push(path),
+                let each = schema.get("additionalProperties").filter(|each| each.is_object() || **each == true);
+                match schema["properties"].get(key).or(each) {
+                    Some(inner) => pruned(inner, value, &path, false, unknown),
+                    None if keeps => {}
+                    None => {
+                        unknown.push(path);
+                        gone.push(key.clone());
+                    }
                 }
+            }
+            for key in gone {
+                map.remove(&key);
             }
         }
         Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                lost_in_schema(&schema["items"], item, &format!("{path}[{index}]"), false, unknown);
+            for (index, item) in items.iter_mut().enumerate() {
+                pruned(&schema["items"], item, &format!("{path}[{index}]"), false, unknown);
             }
         }
         _ => {}
     }
-}
-
-/// Takes away the fields at these paths: what a server does with unknown fields that it does not refuse.
-pub fn prune(object: &mut Value, unknown: &[String]) {
-    // From behind, so that the places of list items stay.
-    for path in unknown.iter().rev() {
-        let Some((parent, last)) = path.rsplit_once('.') else {
-            if let Some(map) = object.as_object_mut() {
-                map.remove(path);
-            }
-            continue;
-        };
-        let found = parent.split('.').try_fold(&mut *object, |value, step| {
-            let mut names = step.split('[');
-            let mut value = value.get_mut(names.next().unwrap_or_default())?;
-            for index in names {
-                value = value.get_mut(index.trim_end_matches(']').parse::<usize>().ok()?)?;
-            }
-            Some(value)
-        });
-        if let Some(map) = found.and_then(Value::as_object_mut) {
-            map.remove(last);
-        }
-    }
-}
-
-/// `invalid type: string "x", expected i32` in the words of Go.
-fn as_go(why: &str) -> String {
-    let types = [
-        ("i32", "int32"),
-        ("i64", "int64"),
-        ("a boolean", "bool"),
-        ("a string", "string"),
-        ("a sequence", "[]interface {}"),
-        ("a map", "map[string]string"),
-    ];
-    let Some((found, wanted)) = why.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-    else {
-        return why.to_owned();
-    };
-    let found = match found.split([' ', '`']).next().unwrap_or_default() {
-        "integer" | "floating" => "number",
-        "boolean" => "bool",
-        "sequence" => "array",
-        "map" => "object",
-        other => other,
-    };
-    let wanted = types.iter().find(|(ours, _)| *ours == wanted).map_or(wanted, |(_, go)| go);
-    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
 }
 
 #[cfg(test)]
@@ -232,31 +348,46 @@ mod tests {
     use super::*;
     use crate::twin::kube::kinds;
     use crate::twin::kube::store::Store;
-    use serde_json::json;
 
-    fn of(object: &Value) -> Misfits {
+    fn of(object: &mut Value) -> Misfits {
         let store = Store::default();
         let api = object["apiVersion"].as_str().unwrap();
         let served = kinds::of_object(&store, api, object["kind"].as_str().unwrap()).unwrap();
-        misfits(&served, None, object)
+        read(&served, None, object)
     }
 
     #[test]
-    fn unknown_fields_are_found_at_any_depth() {
-        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "lables": {} },
+    fn unknown_fields_are_found_at_any_depth_and_go() {
+        let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "lables": {} },
             "spec": { "containers": [{ "name": "a", "image": "b", "imagee": "c" }], "nodeName": null } });
-        assert_eq!(of(&pod).unknown, ["metadata.lables", "spec.containers[0].imagee"]);
-        let mut pruned = pod;
-        prune(&mut pruned, &["metadata.lables".to_owned(), "spec.containers[0].imagee".to_owned()]);
-        assert_eq!(of(&pruned), Misfits::default());
+        assert_eq!(of(&mut pod).unknown, ["metadata.lables", "spec.containers[0].imagee"]);
+        assert_eq!(of(&mut pod), Misfits::default());
     }
 
     #[test]
     fn a_value_of_another_type_is_told_as_go_does() {
-        let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" },
+        let mut deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" },
             "spec": { "replicas": "three" } });
-        let told = of(&deployment).mistyped.unwrap();
-        assert_eq!(told, "json: cannot unmarshal string into Go value of type int32");
+        let told = of(&mut deployment).mistyped.unwrap();
+        assert_eq!(
+            told,
+            "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
+        );
+    }
+
+    #[test]
+    fn what_is_empty_is_written_as_the_server_does() {
+        let mut deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a", "labels": {} },
+            "spec": { "paused": false, "replicas": 0, "selector": null, "template": { "spec": { "containers": [
+                { "name": "a", "args": [], "resources": { "limits": { "cpu": 0.5, "memory": "1024Mi" } } }] } } } });
+        assert_eq!(of(&mut deployment), Misfits::default());
+        let limits = json!({ "limits": { "cpu": "500m", "memory": "1Gi" } });
+        assert_eq!(
+            deployment,
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" },
+                "spec": { "replicas": 0, "selector": null, "strategy": {}, "template": { "metadata": {}, "spec": {
+                    "containers": [{ "name": "a", "resources": limits }] } } }, "status": {} })
+        );
     }
 
     #[test]
@@ -264,8 +395,10 @@ mod tests {
         let schema = json!({ "type": "object", "properties": { "spec": { "type": "object", "properties": {
             "subnet": { "type": "string" }, "any": { "x-kubernetes-preserve-unknown-fields": true } } } } });
         let mut unknown = Vec::new();
-        let object = json!({ "kind": "A", "metadata": {}, "spec": { "subnet": "a", "sbnet": "b", "any": { "x": 1 } } });
-        lost_in_schema(&schema, &object, "", true, &mut unknown);
+        let mut object =
+            json!({ "kind": "A", "metadata": {}, "spec": { "subnet": "a", "sbnet": "b", "any": { "x": 1 } } });
+        pruned(&schema, &mut object, "", true, &mut unknown);
         assert_eq!(unknown, ["spec.sbnet"]);
+        assert_eq!(object["spec"], json!({ "subnet": "a", "any": { "x": 1 } }));
     }
 }

@@ -1,11 +1,14 @@
 //! The one way into the store: what a create, an update, a patch and an apply have in common.
 
+use std::cell::RefCell;
+
 use serde_json::{Value, json};
 
 use super::kinds::{DEFINITIONS, Served};
 use super::request::Ask;
+use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
-use super::typed::{Misfits, misfits, prune};
+use super::typed::{self, Misfits};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
 use crate::twin::physics::job;
 use crate::twin::world::World;
@@ -15,6 +18,8 @@ use crate::twin::world::World;
 pub enum Unknown {
     /// The write is refused.
     Refused,
+    /// They are dropped, and the answer warns of them.
+    Told,
     /// They are dropped.
     Dropped,
 }
@@ -35,6 +40,10 @@ pub struct Write<'a> {
     pub dry_run: bool,
     /// What becomes of unknown fields.
     pub unknown: Unknown,
+    /// Fields that stand twice in what is sent.
+    pub twice: Vec<String>,
+    /// What the answer warns of.
+    pub warnings: RefCell<Vec<String>>,
 }
 
 const METADATA_OF_SERVER: &[&str] =
@@ -57,10 +66,10 @@ impl Write<'_> {
     /// A POST.
     pub fn create(&self, world: &mut World, mut object: Value) -> Result<Value, Problem> {
         self.identify(&mut object)?;
-        let misfits = self.misfits(world, &object)?;
-        self.refuse(&misfits, &mut object, None)?;
+        let misfits = self.read(world, &mut object)?;
+        self.refuse(&misfits, None)?;
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
-            return Err(status::internal("resourceVersion should not be set on objects to be created"));
+            return Err(status::unforeseen("resourceVersion should not be set on objects to be created"));
         }
         if has_status(self.served) {
             remove(&mut object, "status");
@@ -70,25 +79,37 @@ impl Write<'_> {
 
     /// Stores what is not there yet; `applied`: its ownership is noted already.
     fn insert(&self, world: &mut World, mut object: Value, applied: bool) -> Result<Value, Problem> {
-        for field in METADATA_OF_SERVER {
+        for field in METADATA_OF_SERVER.iter().filter(|field| **field != "generation" || has_generation(self.served)) {
             remove(&mut object["metadata"], field);
         }
         remove(&mut object["metadata"], "resourceVersion");
         name_it(world, &mut object, self.dry_run);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.namespace_is_open(world, &name)?;
-        complete(world, self.cluster, self.served, &mut object);
-        self.admit(world, &name, &mut object)?;
-        self.validate(world, None, &object, &name)?;
-        if self.store(world)?.get(&self.served.table, &self.key(&name)).is_some() {
-            return Err(status::already_exists(self.served, &name));
-        }
+        self.advise();
+        fill(world, self.cluster, self.served, &mut object);
         if !applied {
-            self.note(None, &mut object, &world.now_text());
+            self.note(world, None, &mut object)?;
+        }
+        self.admit(world, &name, &mut object)?;
+        complete(world, self.cluster, self.served, &mut object);
+        self.validate(world, None, &object, &name)?;
+        if self.served.table == "services" {
+            self.address_is_free(world, &name, &object)?;
+        }
+        if let Some(there) = self.store(world)?.get(&self.served.table, &self.key(&name)) {
+            let mut problem = status::already_exists(self.served, &name);
+            if !there["metadata"]["deletionTimestamp"].is_null() {
+                problem.message = format!("object is being deleted: {}", problem.message);
+            }
+            return Err(problem);
         }
         if self.dry_run {
             object["metadata"]["uid"] = json!("00000000-0000-4000-a000-000000000000");
             object["metadata"]["creationTimestamp"] = json!(world.now_text());
+            if has_generation(self.served) {
+                object["metadata"]["generation"] = json!(1);
+            }
             return Ok(object);
         }
         Ok(store_new(world, self.cluster, self.served, object).unwrap_or_default())
@@ -97,59 +118,119 @@ impl Write<'_> {
     /// A PUT.
     pub fn update(&self, world: &mut World, name: &str, mut object: Value) -> Result<Value, Problem> {
         self.identify(&mut object)?;
-        let given = object["metadata"]["name"].as_str().unwrap_or_default();
-        if given.is_empty() && !name.is_empty() {
-            return Err(status::bad_request("name must be provided"));
-        }
-        if given != name {
-            return Err(status::bad_request(format!(
-                "the name of the object ({given}) does not match the name on the URL ({name})"
-            )));
-        }
-        let misfits = self.misfits(world, &object)?;
-        self.refuse(&misfits, &mut object, None)?;
+        is_named(&object, name)?;
+        let misfits = self.read(world, &mut object)?;
+        self.refuse(&misfits, None)?;
         let old = self.old(world, name)?;
         if self.served.custom && object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
             let wrong = status::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(status::invalid_object(self.served, name, &[wrong]));
+            let mut problem = status::invalid_object(self.served, name, &[wrong]);
+            // The storage says this, which knows resources and no kinds.
+            problem.message = problem.message.replacen(&self.served.qualified_kind(), &self.served.resource(), 1);
+            problem.details["kind"] = json!(self.served.plural);
+            return Err(problem);
+        }
+        if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| old["metadata"]["uid"] != *uid) {
+            let found = old["metadata"]["uid"].as_str().unwrap_or_default();
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+                 failed: UID in precondition: {uid}, UID in object meta: {found}",
+                self.place_in_etcd(name)
+            );
+            return Err(status::conflict(self.served, name, &why));
         }
         self.replace(world, old, object, false)
+    }
+
+    /// What the server advises against.
+    fn advise(&self) {
+        if self.served.table == "endpoints" {
+            let advice = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
+            self.warnings.borrow_mut().push(advice.to_owned());
+        }
+    }
+
+    fn place_in_etcd(&self, name: &str) -> String {
+        let group = if self.served.custom { format!("{}/", self.served.group) } else { String::new() };
+        let plural = match self.served.table.as_str() {
+            "services" => "services/specs",
+            "endpoints" => "services/endpoints",
+            "nodes" => "minions",
+            _ => &self.served.plural,
+        };
+        format!("/registry/{group}{plural}/{}", self.key(name))
     }
 
     /// A PATCH of one of three types.
     pub fn patch(&self, world: &mut World, name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
+        self.takes(ask)?;
         let old = self.old(world, name)?;
         let mut object = self.patched(ask, &old)?;
-        if object["metadata"]["name"] != old["metadata"]["name"]
-            || object["metadata"]["namespace"] != old["metadata"]["namespace"]
-        {
-            let field = if object["metadata"]["name"] == name { "metadata.namespace" } else { "metadata.name" };
-            let value = object.pointer(&format!("/{}", field.replace('.', "/"))).cloned().unwrap_or_default();
-            return Err(status::invalid_object(
-                self.served,
-                name,
-                &[status::invalid(field, &value, "field is immutable")],
-            ));
-        }
-        self.identify(&mut object)?;
-        let mut misfits = self.misfits(world, &object)?;
-        if !misfits.unknown.is_empty() {
-            // What stands there already is not this patch's fault.
-            let before = self.misfits(world, &old)?.unknown;
-            misfits.unknown.retain(|path| !before.contains(path));
-        }
-        self.refuse(&misfits, &mut object, Some(name))?;
+        let sent = object.clone();
+        self.is_here(&object)?;
+        self.identify(&mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
+        let misfits = self.read(world, &mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
+        self.refuse(&misfits, Some(&self.echo(ask, &sent)))?;
+        is_named(&object, name)?;
         self.replace(world, old, object, false)
     }
 
     fn patched(&self, ask: &Ask<'_>, old: &Value) -> Result<Value, Problem> {
+        let form = |value: &Value| {
+            let found = typed::json_type(value);
+            format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
+        };
         match ask.media() {
-            "application/merge-patch+json" => Ok(patch::merge(old, &ask.json()?)),
-            "application/json-patch+json" => patch::json(old, &ask.json()?),
-            "application/strategic-merge-patch+json" if !self.served.custom => patch::strategic(old, &ask.json()?),
-            _ if self.served.custom => Err(status::unsupported_type(&PATCHES[..3])),
-            _ => Err(status::unsupported_type(PATCHES)),
+            "application/merge-patch+json" => {
+                let patch = ask.patch("error decoding patch: ")?;
+                if !patch.is_object() {
+                    return Err(status::bad_request(format!("error decoding patch: {}", form(&patch))));
+                }
+                Ok(patch::merge(old, &patch))
+            }
+            "application/json-patch+json" => patch::json(old, &ask.patch("error decoding patch: ")?),
+            "application/strategic-merge-patch+json" if !self.served.custom => {
+                let patch = ask.patch("")?;
+                if !patch.is_object() {
+                    return Err(status::bad_request(form(&patch)));
+                }
+                patch::strategic(old, &patch)
+            }
+            _ => Err(status::unsupported_patch()),
         }
+    }
+
+    /// Refuses a patch of another type before anything is looked up.
+    fn takes(&self, ask: &Ask<'_>) -> Result<(), Problem> {
+        let last = if self.served.custom { 3 } else { 4 };
+        match ask.media() {
+            media if PATCHES[..last].contains(&media) => Ok(()),
+            media if self.served.custom && PATCHES.contains(&media) => Err(status::unsupported_type(&PATCHES[..last])),
+            _ => Err(status::unsupported_patch()),
+        }
+    }
+
+    /// How the server tells what a patch leads to: the patch itself where it is strategic, else the object.
+    fn echo(&self, ask: &Ask<'_>, sent: &Value) -> String {
+        if ask.media() == "application/strategic-merge-patch+json" {
+            return ask.json().map(|patch| apply::go_value(&patch)).unwrap_or_default();
+        }
+        let mut sent = sent.clone();
+        remove(&mut sent["metadata"], "managedFields");
+        sent.to_string()
+    }
+
+    /// What is wrong with the object that a patch leads to is wrong with the patch.
+    fn as_patch(&self, ask: &Ask<'_>, sent: &Value, problem: Problem) -> Problem {
+        if problem.code != 400 || self.served.custom {
+            return problem;
+        }
+        let why = problem.message.split_once(&format!("cannot be handled as a {}: ", self.served.kind));
+        let mut why = why.map_or(&*problem.message, |(_, why)| why).to_owned();
+        if ask.media() == "application/strategic-merge-patch+json" {
+            why = patch::as_restored(&why).unwrap_or(why);
+        }
+        status::invalid_as("", "", json!({}), &[status::invalid("patch", &json!(self.echo(ask, sent)), &why)])
     }
 
     /// A server-side apply.
@@ -161,20 +242,21 @@ impl Write<'_> {
         if object["metadata"]["managedFields"].as_array().is_some_and(|list| !list.is_empty()) {
             return Err(status::bad_request("metadata.managedFields must be nil"));
         }
-        self.identify(&mut object)?;
+        let applied = object.clone();
+        self.identify_applied(&mut object)?;
         let given = object["metadata"]["name"].as_str().unwrap_or_default();
         if !given.is_empty() && given != name {
             return Err(status::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
         }
+        apply::fits(self.own_types(world)?.shape(&applied), &applied)?;
         object["metadata"]["name"] = json!(name);
-        let misfits = self.misfits(world, &object)?;
-        self.refuse_applied(&misfits, name)?;
         if self.subresource.is_empty() && has_status(self.served) {
             remove(&mut object, "status");
         }
         let time = world.now_text();
+        let own = self.own_types(world)?;
         let live = self.store(world)?.get(&self.served.table, &self.key(name)).cloned();
         let Some(live) = live else {
             if !self.subresource.is_empty() {
@@ -187,7 +269,11 @@ impl Write<'_> {
             }
             // The namespace is looked at first: a merge may not hide that it is missing.
             self.namespace_is_open(world, name)?;
-            let merged = apply::merge(None, &object, &self.manager, force, self.subresource, &time)?;
+            // What is new must say its name.
+            is_named(&applied, name)?;
+            let shape = own.shape(&object);
+            let mut merged = apply::merge(shape, None, &object, &self.manager, force, self.subresource, &time)?;
+            self.read(world, &mut merged)?;
             return self.insert(world, merged, true);
         };
         if let Some(version) = object["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty())
@@ -198,7 +284,14 @@ impl Write<'_> {
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
         }
-        let mut merged = apply::merge(Some(&live), &object, &self.manager, force, self.subresource, &time)?;
+        let shape = own.shape(&object);
+        let merge = |force| apply::merge(shape, Some(&live), &object, &self.manager, force, self.subresource, &time);
+        let mut merged = match merge(force) {
+            Err(problem) if apply::may_take(shape, &live, &self.manager, &problem) => merge(true)?,
+            other => other?,
+        };
+        apply::note_last_applied(&mut merged, &self.manager, &applied);
+        self.read(world, &mut merged)?;
         merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
         self.replace(world, live, merged, true)
     }
@@ -207,35 +300,32 @@ impl Write<'_> {
     pub fn replace(&self, world: &mut World, old: Value, new: Value, applied: bool) -> Result<Value, Problem> {
         let name = old["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let version = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if !version.is_empty() && version.parse::<u64>().is_err() {
+            return Err(status::unforeseen(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+        }
         if !version.is_empty() && old["metadata"]["resourceVersion"] != version {
             return Err(status::modified(self.served, &name));
         }
-        if let Some(uid) = new["metadata"]["uid"].as_str().filter(|uid| old["metadata"]["uid"] != *uid) {
-            let found = old["metadata"]["uid"].as_str().unwrap_or_default();
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-            return Err(status::conflict(self.served, &name, &why));
+        let uid = new["metadata"]["uid"].as_str().filter(|uid| old["metadata"]["uid"] != *uid).map(str::to_owned);
+        if let Some(uid) = uid {
+            let wrong = status::invalid("metadata.uid", &json!(uid), "field is immutable");
+            return Err(status::invalid_object(self.served, &name, &[wrong.clone(), wrong]));
         }
-        let mut new = self.carried(&old, new);
-        complete_again(world, self.cluster, self.served, &mut new);
-        self.validate(world, Some(&old), &new, &name)?;
+        let mut new = self.carried(&old, new, applied);
+        fill(world, self.cluster, self.served, &mut new);
         if !applied {
-            self.note(Some(&old), &mut new, &world.now_text());
+            self.note(world, Some(&old), &mut new)?;
         }
+        complete(world, self.cluster, self.served, &mut new);
+        self.validate(world, Some(&old), &new, &name)?;
         if is_same(&old, &new) {
             return Ok(old);
         }
         if self.dry_run {
-            if let Some(generation) = old["metadata"]["generation"].as_i64()
-                && differs_in_desire(&old, &new)
-            {
+            if let Some(generation) = old["metadata"]["generation"].as_i64().filter(|_| differs_in_desire(&old, &new)) {
                 new["metadata"]["generation"] = json!(generation + 1);
             }
             return Ok(new);
-        }
-        let is_definition = self.served.table == DEFINITIONS;
-        let now = world.now_text();
-        if is_definition {
-            crd::establish(&mut new, &now);
         }
         let key = self.key(&name);
         let Some(store) = world.store_mut(self.cluster) else { return Ok(new) };
@@ -248,7 +338,7 @@ impl Write<'_> {
     }
 
     /// With what the write may not change taken from the old state.
-    fn carried(&self, old: &Value, mut new: Value) -> Value {
+    fn carried(&self, old: &Value, mut new: Value, applied: bool) -> Value {
         if matches!(self.subresource, "status" | "approval") {
             let mut whole = old.clone();
             let status = new.get_mut("status").map_or(Value::Null, Value::take);
@@ -279,15 +369,19 @@ impl Write<'_> {
         if self.served.table == "services" {
             keep_addresses(old, &mut new);
         }
+        if self.served.table == "daemonsets.apps" {
+            count_templates(old, &mut new);
+        }
         set(&mut new["metadata"], "resourceVersion", old["metadata"]["resourceVersion"].clone());
-        if new["metadata"]["managedFields"].is_null() {
+        if new["metadata"]["managedFields"].is_null() && !applied {
             set(&mut new["metadata"], "managedFields", old["metadata"]["managedFields"].clone());
         }
         new
     }
 
     /// Notes who wrote what; what the server fills in below `status` is nobody's.
-    fn note(&self, old: Option<&Value>, new: &mut Value, time: &str) {
+    fn note(&self, world: &World, old: Option<&Value>, new: &mut Value) -> Result<(), Problem> {
+        let own = self.own_types(world)?;
         let hidden = if self.subresource.is_empty() && has_status(self.served) {
             new.as_object_mut().and_then(|map| map.remove("status"))
         } else {
@@ -301,59 +395,119 @@ impl Write<'_> {
             }
             (old, _) => old.cloned(),
         };
-        fields::note_update(before.as_ref(), new, &self.manager, self.subresource, time);
+        let shape = own.shape(new);
+        fields::note_update(shape, before.as_ref(), new, &self.manager, self.subresource, &world.now_text());
         if let Some(status) = hidden {
             new["status"] = status;
         }
+        Ok(())
+    }
+
+    /// The types that a custom kind's definition makes.
+    fn own_types(&self, world: &World) -> Result<OwnTypes, Problem> {
+        let store = self.store(world)?;
+        let schema = if self.served.custom { crd::schema(store, self.served) } else { None };
+        Ok(OwnTypes(schema.map(Schema::from_openapi)))
     }
 
     /// Refuses an object that says it is another one than the URL says, and fills in what it leaves out.
     fn identify(&self, object: &mut Value) -> Result<(), Problem> {
-        let api_version = self.served.api_version();
-        if !object.is_object() {
-            return Err(status::bad_request(format!("Object 'Kind' is missing in '{object}'")));
+        let (api_version, ours) = (self.served.api_version(), &self.served.kind);
+        if object.is_null() {
+            *object = json!({});
         }
-        for (field, word) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
-            if object[field].as_str().unwrap_or_default().is_empty() {
-                return Err(status::bad_request(format!("Object '{word}' is missing in '{object}'")));
+        let text = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        if self.served.custom {
+            for (field, word) in [("kind", "Kind"), ("apiVersion", "apiVersion")] {
+                if text(object, field).is_empty() {
+                    return Err(status::bad_request(format!(
+                        "the object provided is unrecognized (must be of type {ours}): Object '{word}' is missing in '{object}'"
+                    )));
+                }
             }
         }
-        if object["apiVersion"] != api_version.as_str() {
-            let given = object["apiVersion"].as_str().unwrap_or_default();
-            return Err(status::bad_request(format!(
-                "the API version in the data ({given}) does not match the expected API version ({api_version})"
-            )));
+        for (field, default) in [("apiVersion", &api_version), ("kind", ours)] {
+            if text(object, field).is_empty() {
+                object[field] = json!(default);
+            }
         }
-        if object["kind"] != self.served.kind.as_str() {
-            let (given, ours) = (object["kind"].as_str().unwrap_or_default(), &self.served.kind);
-            let version = &self.served.version;
-            return Err(status::bad_request(format!(
-                "{given} in version \"{version}\" cannot be handled as a {ours}: converting ({given}) to ({ours}): \
-                 unknown conversion"
-            )));
+        let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
+        if self.served.custom && version == api_version && kind != *ours {
+            let name = text(&object["metadata"], "name");
+            let wrong = status::invalid("kind", &json!(kind), &format!("must be {ours}"));
+            // It is told as what it says that it is.
+            let said = Served { kind, ..self.served.clone() };
+            return Err(status::invalid_object(&said, &name, &[wrong]));
+        }
+        if version != api_version || kind != *ours {
+            return Err(self.is_another(&version, &kind));
+        }
+        if !object["metadata"].is_object() && (object["metadata"].is_null() || self.served.custom) {
+            object["metadata"] = json!({});
+        }
+        self.is_here(object)?;
+        if !self.namespace.is_empty() && object["metadata"].is_object() {
+            object["metadata"]["namespace"] = json!(self.namespace);
+        }
+        Ok(())
+    }
+
+    /// An object of another kind or version.
+    fn is_another(&self, version: &str, kind: &str) -> Problem {
+        let ours = &self.served.kind;
+        let short = version.rsplit('/').next().unwrap_or_default();
+        if self.served.custom {
+            return status::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({})",
+                self.served.api_version()
+            ));
+        }
+        let why = if schema::known(version, kind).is_some() {
+            let package = match self.served.group.split('.').next().unwrap_or_default() {
+                "" => "core",
+                group => group,
+            };
+            format!("converting ({short}.{kind}) to ({package}.{ours}): unknown conversion")
+        } else {
+            format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
+        };
+        status::bad_request(format!("{kind} in version {short:?} cannot be handled as a {ours}: {why}"))
+    }
+
+    /// What is applied says what it is.
+    fn identify_applied(&self, object: &mut Value) -> Result<(), Problem> {
+        let text = |object: &Value, field: &str| object[field].as_str().unwrap_or_default().to_owned();
+        let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
+        if kind != self.served.kind || version != self.served.api_version() {
+            let version = if version.contains('/') { version } else { format!("/{version}") };
+            return Err(status::bad_request(format!("invalid object type: {version}, Kind={kind}")));
         }
         if !object["metadata"].is_object() {
             object["metadata"] = json!({});
         }
+        self.is_here(object)?;
+        if !self.namespace.is_empty() {
+            object["metadata"]["namespace"] = json!(self.namespace);
+        }
+        Ok(())
+    }
+
+    /// Refuses an object of another namespace.
+    fn is_here(&self, object: &Value) -> Result<(), Problem> {
         let given = object["metadata"]["namespace"].as_str().unwrap_or_default();
         if !given.is_empty() && given != self.namespace {
             return Err(status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
         }
-        if !self.namespace.is_empty() {
-            object["metadata"]["namespace"] = json!(self.namespace);
-        }
-        if !self.served.custom {
-            without_nulls(object);
-        }
         Ok(())
     }
 
-    fn misfits(&self, world: &World, object: &Value) -> Result<Misfits, Problem> {
+    /// Reads an object as its type; refuses values of other types.
+    fn read(&self, world: &World, object: &mut Value) -> Result<Misfits, Problem> {
         let store = self.store(world)?;
         let schema = if self.served.custom { crd::schema(store, self.served) } else { None };
-        let found = misfits(self.served, schema, object);
+        let found = typed::read(self.served, schema, object);
         match &found.mistyped {
             Some(why) => Err(status::bad_request(format!(
                 "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}",
@@ -364,38 +518,25 @@ impl Write<'_> {
         }
     }
 
-    /// Refuses unknown fields, or drops them; `patched` is the name of an object that a patch made so.
-    fn refuse(&self, misfits: &Misfits, object: &mut Value, patched: Option<&str>) -> Result<(), Problem> {
-        if misfits.unknown.is_empty() {
+    /// Refuses unknown fields where one asked for it; `patched` is how the server tells what a patch led to.
+    fn refuse(&self, misfits: &Misfits, patched: Option<&str>) -> Result<(), Problem> {
+        let twice = self.twice.iter().map(|path| format!("duplicate field \"{path}\""));
+        let unknown = misfits.unknown.iter().map(|path| format!("unknown field \"{path}\""));
+        let told: Vec<String> = twice.chain(unknown).collect();
+        if told.is_empty() || self.unknown == Unknown::Dropped {
             return Ok(());
         }
-        if self.unknown == Unknown::Dropped {
-            prune(object, &misfits.unknown);
+        if self.unknown == Unknown::Told {
+            self.warnings.borrow_mut().extend(told);
             return Ok(());
         }
-        let told: Vec<String> = misfits.unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
         let strict = format!("strict decoding error: {}", told.join(", "));
-        if patched.is_some() {
-            let wrong = status::invalid("patch", &json!(object.to_string()), &strict);
+        if let Some(echo) = patched {
+            let wrong = status::invalid("patch", &json!(echo), &strict);
             return Err(status::invalid_as("", "", json!({}), &[wrong]));
         }
         let (kind, version) = (&self.served.kind, &self.served.version);
         Err(status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {strict}")))
-    }
-
-    /// An apply knows only fields of the type, whatever it is asked to do with others.
-    fn refuse_applied(&self, misfits: &Misfits, name: &str) -> Result<(), Problem> {
-        let told: Vec<String> =
-            misfits.unknown.iter().map(|path| format!(".{path}: field not declared in schema")).collect();
-        let what = match &*told {
-            [] => return Ok(()),
-            [one] => one.clone(),
-            more => format!("errors:\n  {}", more.join("\n  ")),
-        };
-        let object = if self.namespace.is_empty() { format!("/{name}") } else { format!("{}/{name}", self.namespace) };
-        let api = if self.served.group.is_empty() { "/v1".to_owned() } else { self.served.api_version() };
-        let kind = &self.served.kind;
-        Err(status::internal(format!("failed to create typed patch object ({object}; {api}, Kind={kind}): {what}")))
     }
 
     /// Refuses new content where its namespace is not there, or ends.
@@ -414,6 +555,11 @@ impl Write<'_> {
 
     /// What admission plugins refuse and fill in at creation.
     fn admit(&self, world: &World, name: &str, object: &mut Value) -> Result<(), Problem> {
+        match self.served.table.as_str() {
+            "persistentvolumeclaims" => defaults::protect(object, "kubernetes.io/pvc-protection"),
+            "persistentvolumes" => defaults::protect(object, "kubernetes.io/pv-protection"),
+            _ => {}
+        }
         if self.served.table != "pods" {
             return Ok(());
         }
@@ -433,20 +579,53 @@ impl Write<'_> {
             };
             object["spec"]["priority"] = found["value"].clone();
         }
+        defaults::admit(object);
         Ok(())
+    }
+
+    /// Refuses an address for a Service that is another's, or none of the cluster's.
+    fn address_is_free(&self, world: &World, name: &str, object: &Value) -> Result<(), Problem> {
+        let given = object["spec"]["clusterIP"].as_str().unwrap_or_default();
+        let Ok(std::net::IpAddr::V4(address)) = given.parse() else { return Ok(()) };
+        let mut all = self.store(world)?.list("services").values();
+        let why = if address.octets()[..2] != defaults::SERVICE_RANGE {
+            "the provided network does not match the current range"
+        } else if all.any(|other| other["spec"]["clusterIP"] == given) {
+            "provided IP is already allocated"
+        } else {
+            return Ok(());
+        };
+        let why = format!("failed to allocate IP {given}: {why}");
+        let wrong = status::invalid("spec.clusterIPs", &json!([given]), &why);
+        Err(status::invalid_object(self.served, name, &[wrong]))
     }
 
     fn validate(&self, world: &World, old: Option<&Value>, object: &Value, name: &str) -> Result<(), Problem> {
         let mut wrong = match self.subresource {
-            "status" | "approval" | "ephemeralcontainers" | "finalize" => Vec::new(),
+            "status" | "approval" => validate::check_status(self.served, object),
+            "ephemeralcontainers" | "finalize" => Vec::new(),
             _ => validate::check(self.served, old, object),
         };
         if self.served.custom
             && let Some(schema) = crd::schema(self.store(world)?, self.served)
         {
             crd::check_value(schema, object, "", &mut wrong);
+            if wrong.is_empty() {
+                crd::check_lists(schema, object, "", &mut wrong);
+            }
+            crd::check_scale(self.store(world)?, self.served, object, &mut wrong);
         }
         if wrong.is_empty() { Ok(()) } else { Err(status::invalid_object(self.served, name, &wrong)) }
+    }
+}
+
+/// Types that the definition of a custom kind makes; none of a built-in kind.
+struct OwnTypes(Option<Schema>);
+
+impl OwnTypes {
+    fn shape(&self, object: &Value) -> Shape<'_> {
+        let text = |key: &str| object[key].as_str().unwrap_or_default();
+        self.0.as_ref().map_or_else(|| schema::of(object), |own| own.kind(text("apiVersion"), text("kind")))
     }
 }
 
@@ -475,21 +654,26 @@ pub fn name_it(world: &mut World, object: &mut Value, dry_run: bool) {
     object["metadata"]["name"] = json!(name);
 }
 
-/// Fills in a new object.
-pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Value) {
-    complete_again(world, cluster, served, object);
-    if served.table == DEFINITIONS {
-        crd::establish(object, &world.now_text());
+/// Refuses an object that has another name than the URL.
+fn is_named(object: &Value, name: &str) -> Result<(), Problem> {
+    let given = object["metadata"]["name"].as_str().unwrap_or_default();
+    if given.is_empty() && !name.is_empty() {
+        return Err(status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
     }
+    if given != name {
+        return Err(status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    Ok(())
 }
 
-/// Fills in what a write left out.
-fn complete_again(world: &World, cluster: &str, served: &Served, object: &mut Value) {
+/// Fills in what a write left out, which counts as written by the writer.
+pub fn fill(world: &World, cluster: &str, served: &Served, object: &mut Value) {
     let Some(store) = world.store(cluster) else { return };
     defaults::fill(served, object);
-    if served.table == "services" {
-        defaults::allocate(store, object);
-    }
     if served.custom
         && let Some(schema) = crd::schema(store, served)
     {
@@ -497,11 +681,30 @@ fn complete_again(world: &World, cluster: &str, served: &Served, object: &mut Va
     }
 }
 
+/// Adds what the server decides, which nobody wrote: addresses, the first status, what is established.
+pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Value) {
+    let Some(store) = world.store(cluster) else { return };
+    if served.table == "services" {
+        defaults::allocate(store, object);
+    }
+    if served.table == DEFINITIONS {
+        let before = object.clone();
+        crd::establish(object, &world.now_text());
+        let shape = schema::of(&before);
+        fields::note_update(shape, Some(&before), object, "kube-apiserver", "status", &world.now_text());
+    }
+    typed::settle(served, object);
+    defaults::begin(served, object);
+}
+
 /// Stores a new object with what makes it one; a namespace gets what every namespace has.
 pub fn store_new(world: &mut World, cluster: &str, served: &Served, mut object: Value) -> Option<Value> {
     let now = world.now_text();
     object["metadata"]["uid"] = json!(world.uuid("object"));
     object["metadata"]["creationTimestamp"] = json!(now);
+    if has_generation(served) {
+        object["metadata"]["generation"] = json!(1);
+    }
     if served.table == "jobs.batch" {
         job::select(&mut object);
     }
@@ -545,9 +748,42 @@ fn timeless(metadata: &Value) -> Value {
     metadata
 }
 
+/// How often the template of a DaemonSet changed, in an annotation that nobody needs any more.
+fn count_templates(old: &Value, new: &mut Value) {
+    const COUNT: &str = "deprecated.daemonset.template.generation";
+    let Some(before) = old["metadata"]["annotations"][COUNT].as_str().and_then(|count| count.parse::<i64>().ok())
+    else {
+        return;
+    };
+    let count = if new["spec"]["template"] == old["spec"]["template"] { before } else { before + 1 };
+    if !new["metadata"]["annotations"].is_object() {
+        new["metadata"]["annotations"] = json!({});
+    }
+    new["metadata"]["annotations"][COUNT] = json!(count.to_string());
+}
+
 /// Services keep the address and ports that they were given.
 fn keep_addresses(old: &Value, new: &mut Value) {
-    if new["spec"]["type"] == "ExternalName" || !new["spec"].is_object() {
+    if !new["spec"].is_object() {
+        return;
+    }
+    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or_default().to_owned();
+    let (was, is) = (kind(old), kind(new));
+    let is_open = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    // What only the old type has goes, unless it was changed on purpose.
+    if is_open(&was) && !is_open(&is) {
+        remove_same(old, new, &["externalTrafficPolicy", "healthCheckNodePort"]);
+        for (index, port) in new["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+            if port["nodePort"] == old["spec"]["ports"][index]["nodePort"] {
+                remove(port, "nodePort");
+            }
+        }
+    }
+    if is == "ExternalName" {
+        let own = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
+        if was != "ExternalName" {
+            remove_same(old, new, &own);
+        }
         return;
     }
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
@@ -562,6 +798,34 @@ fn keep_addresses(old: &Value, new: &mut Value) {
             if let Some(known) = same.filter(|_| port["nodePort"].is_null()) {
                 set(port, "nodePort", known["nodePort"].clone());
             }
+        }
+    }
+}
+
+/// Kinds whose objects count how often what they want changed, besides the custom ones.
+const COUNTED: &[&str] = &[
+    "pods",
+    "podtemplates",
+    "replicationcontrollers",
+    "endpointslices.discovery.k8s.io",
+    "priorityclasses.scheduling.k8s.io",
+    "customresourcedefinitions.apiextensions.k8s.io",
+];
+const COUNTED_GROUPS: &[&str] =
+    &["apps", "batch", "networking.k8s.io", "policy", "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.io"];
+
+fn has_generation(served: &Served) -> bool {
+    served.custom
+        || COUNTED.contains(&served.table.as_str())
+        || (COUNTED_GROUPS.contains(&served.group.as_str())
+            && !matches!(served.plural.as_str(), "controllerrevisions" | "ipaddresses" | "servicecidrs"))
+}
+
+/// Takes away fields of a spec that are as they were.
+fn remove_same(old: &Value, new: &mut Value, fields: &[&str]) {
+    for field in fields {
+        if old["spec"][*field] == new["spec"][*field] {
+            remove(&mut new["spec"], field);
         }
     }
 }
@@ -583,17 +847,6 @@ fn set(value: &mut Value, key: &str, to: Value) {
 fn remove(value: &mut Value, key: &str) {
     if let Some(map) = value.as_object_mut() {
         map.remove(key);
-    }
-}
-
-fn without_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(without_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(without_nulls),
-        _ => {}
     }
 }
 
@@ -644,7 +897,7 @@ mod tests {
         map["dat"] = json!({});
         let (code, problem) = wire.apply(&format!("{MAPS}/a"), "me", map);
         let message =
-            "failed to create typed patch object (default/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
+            "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
         assert_eq!((code, problem["message"].as_str()), (500, Some(message)));
     }
 

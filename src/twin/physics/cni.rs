@@ -383,6 +383,7 @@ impl Pool {
             requester_managed: false,
             attached_to: Some((&self.node.instance, index)),
             tags,
+            address: None,
         };
         let id = interface::create(world, &new).ok()?;
         // aws-node marks what it attaches, so that nothing is left behind when the instance ends.

@@ -437,7 +437,7 @@ impl Run {
             let Some(served) = world.store(&self.cluster).and_then(|store| kube::kinds::of_table(store, JOBS)) else {
                 return;
             };
-            let options = Options::default().with_params("", "Foreground");
+            let options = Options::default().with_params("", "Foreground", "").unwrap_or_default();
             // What is gone already needs nothing more.
             let _ = kube::remove::delete(world, &self.cluster, &served, &self.key, &options);
         } else {

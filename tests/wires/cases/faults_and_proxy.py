@@ -10,6 +10,7 @@ import urllib.request
 from cases.by_hand import Hands
 from harness.faults import Fault
 from harness.place import program
+from harness.world import wait_for
 
 
 def run(world) -> None:
@@ -40,11 +41,11 @@ def run(world) -> None:
     held = subprocess.Popen(
         [program("aws"), "ec2", "create-internet-gateway"], env=hands.judge.environment, stderr=subprocess.DEVNULL
     )
-    time.sleep(2)
+    seen = wait_for("the held call", lambda: world.front.recorder.since(0, action="CreateInternetGateway"))
+    time.sleep(1)
     assert held.poll() is None
     held.terminate()
     held.wait(10)
-    seen = world.front.recorder.since(0, action="CreateInternetGateway")
     assert [entry["status"] for entry in seen] == [None], seen
 
     # The controls for tests that are no Python.

@@ -32,6 +32,7 @@ EKSKIT_CASES = [
     "interrupts",
     "refusals",
     "aws_auth_kill",
+    "compare_aws",
     "kubectl_side_by_side",
 ]
 

@@ -59,8 +59,9 @@ FOREIGN = {
 
 
 class Moto:
-    def __init__(self, work: Path):
+    def __init__(self, work: Path, images: list[dict] | None = None):
         self.port, self._work = free_port(), work
+        self._images = images if images is not None else [*EKS_AMIS.values(), FOREIGN]
         self.recording = work / "moto-recording.jsonl"
         self._process: Process | None = None
 
@@ -70,7 +71,7 @@ class Moto:
 
     def start(self) -> None:
         images = self._work / "amis.json"
-        images.write_text(json.dumps([*EKS_AMIS.values(), FOREIGN]))
+        images.write_text(json.dumps(self._images))
         self._process = Process(
             "moto",
             [program("moto_server"), "-H", "127.0.0.1", "-p", self.port],
@@ -87,6 +88,10 @@ class Moto:
     def stop(self) -> None:
         if self._process:
             self._process.stop()
+
+    def reset(self) -> None:
+        """Takes everything away that was made."""
+        self._api("POST", "reset")
 
     def record(self) -> None:
         """Starts moto's own recorder afresh."""

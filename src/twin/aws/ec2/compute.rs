@@ -73,6 +73,7 @@ pub fn launch(world: &mut World, launch: &Launch<'_>) -> Result<String, Refusal>
             requester_managed: false,
             attached_to: Some((&id, 0)),
             tags: specified_tags(&data, "network-interface"),
+            address: data["private_ip_address"].as_str(),
         },
     )?;
     let mut instance = new_instance(world, &id, &data, &subnet, &eni);
@@ -330,13 +331,27 @@ fn new_instance(world: &mut World, id: &str, data: &Value, subnet: &Value, eni: 
     if data["key_name"].is_string() {
         made["key_name"] = data["key_name"].clone();
     }
-    if let Some(options) = data["metadata_options"].as_object() {
-        made["metadata_options"] = json!({ "state": "applied" });
-        for (key, value) in options {
-            made["metadata_options"][key] = value.clone();
-        }
+    made["metadata_options"] = metadata_options(data);
+    made["hibernation_options"] = json!({ "configured": data["hibernation_options"]["configured"] == true });
+    made["enclave_options"] = json!({ "enabled": data["enclave_options"]["enabled"] == true });
+    if data["client_token"].is_string() {
+        made["client_token"] = data["client_token"].clone();
     }
     made
+}
+
+/// What was asked for over what images of Amazon Linux 2023 and EKS bring: tokens required, and one more hop.
+fn metadata_options(data: &Value) -> Value {
+    let mut options = json!({
+        "state": "applied", "http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 2,
+        "http_protocol_ipv6": "disabled", "instance_metadata_tags": "disabled",
+    });
+    for (key, value) in data["metadata_options"].as_object().into_iter().flatten() {
+        if !value.is_null() {
+            options[key] = value.clone();
+        }
+    }
+    options
 }
 
 /// In a public subnet, or on demand, an instance gets an address of the internet, too.
@@ -408,7 +423,8 @@ fn shown_interface(eni: &Value) -> Value {
         Value::Object(fields.map(|key| ((*key).to_owned(), from[*key].clone())).collect())
     };
     let mut shown = pick(eni, INTERFACE_FIELDS);
-    let attachment = ["attachment_id", "attach_time", "delete_on_termination", "device_index", "status"];
+    let attachment =
+        ["attachment_id", "attach_time", "delete_on_termination", "device_index", "network_card_index", "status"];
     shown["attachment"] = pick(&eni["attachment"], &attachment);
     let association = ["public_ip", "public_dns_name", "ip_owner_id"];
     if !eni["association"].is_null() {
@@ -443,9 +459,13 @@ fn run_instances(world: &mut World, input: &Value) -> Answer {
     }
     let mut own = input.clone();
     if let Some(fields) = own.as_object_mut() {
-        fields.retain(|key, _| !["launch_template", "max_count", "min_count", "client_token"].contains(&key.as_str()));
+        fields.retain(|key, _| !["launch_template", "max_count", "min_count"].contains(&key.as_str()));
     }
     let template = input["launch_template"].clone();
+    if let (true, Err(refusal)) = (template.is_object(), launch_template::find(world, &template)) {
+        let named = refusal.code == "InvalidLaunchTemplateName.NotFoundException";
+        return if named { launch_template::no_name() } else { Err(refusal) };
+    }
     let plan = Launch { template, own, subnet_id: text(input, "subnet_id"), tags: Value::Null };
     let mut ids = Vec::new();
     while (ids.len() as i64) < wanted {

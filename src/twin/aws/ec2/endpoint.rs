@@ -48,6 +48,8 @@ const INTERFACES: &[&str] = &[
     "sts",
 ];
 
+const ANYTHING_BY_GATEWAY: &str =
+    r#"{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}"#;
 const ANYTHING: &str = r#"{"Statement":[{"Action":"*","Effect":"Allow","Principal":"*","Resource":"*"}]}"#;
 
 /// The part of a service's name behind the region.
@@ -128,25 +130,22 @@ fn create_vpc_endpoint(world: &mut World, input: &Value) -> Answer {
     Ok(json!({ "vpc_endpoint": world.find(TABLE, &id), "client_token": input["client_token"] }))
 }
 
-/// The model writes states with a capital letter, filters without.
+/// The model writes states with a capital letter; AWS sends them without.
 fn show(endpoint: &mut Value, state: &str) {
-    let mut letters = state.chars();
-    let capital = letters.next().map(|letter| letter.to_ascii_uppercase());
-    endpoint["state"] = json!(capital.into_iter().chain(letters).collect::<String>());
-    endpoint["_state"] = json!(state);
+    endpoint["state"] = json!(state);
 }
 
 /// What both types have in common.
 fn new_endpoint(world: &mut World, input: &Value, vpc_id: &str, service: &str) -> Value {
     let id = world.id("vpce");
+    let policy = if input["vpc_endpoint_type"] == "Interface" { ANYTHING } else { ANYTHING_BY_GATEWAY };
     json!({
         "vpc_endpoint_id": id,
         "vpc_endpoint_type": input["vpc_endpoint_type"].as_str().unwrap_or("Gateway"),
         "vpc_id": vpc_id,
         "service_name": service,
-        "state": "Available",
-        "_state": "available",
-        "policy_document": input["policy_document"].as_str().unwrap_or(ANYTHING),
+        "state": "available",
+        "policy_document": input["policy_document"].as_str().unwrap_or(policy),
         "route_table_ids": [],
         "subnet_ids": [],
         "groups": [],
@@ -317,7 +316,7 @@ fn push(list: &mut Value, item: &str) {
 }
 
 fn describe_vpc_endpoints(world: &mut World, input: &Value) -> Answer {
-    let names: Names = &[("vpc-endpoint-state", "_state"), ("vpc-endpoint-type", "vpc_endpoint_type")];
+    let names: Names = &[("vpc-endpoint-state", "state"), ("vpc-endpoint-type", "vpc_endpoint_type")];
     let plain = &["ip-address-type", "service-name", "vpc-endpoint-id", "vpc-id"];
     listing::answer(world, (TABLE, "vpc_endpoint_ids", "vpc_endpoints"), input, names, plain)
 }

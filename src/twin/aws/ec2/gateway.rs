@@ -57,7 +57,7 @@ fn create_internet_gateway(world: &mut World, input: &Value) -> Answer {
 }
 
 fn describe_internet_gateways(world: &mut World, input: &Value) -> Answer {
-    let names: Names = &[("attachment.vpc-id", "attachments.vpc_id"), ("attachment.state", "attachments._state")];
+    let names: Names = &[("attachment.vpc-id", "attachments.vpc_id"), ("attachment.state", "attachments.state")];
     let what = (IGW, "internet_gateway_ids", "internet_gateways");
     listing::answer(world, what, input, names, &["internet-gateway-id", "owner-id"])
 }
@@ -76,8 +76,7 @@ fn attach_internet_gateway(world: &mut World, input: &Value) -> Answer {
         return refuse("InvalidParameterValue", 400, message);
     }
     if let Some(gateway) = world.find_mut(IGW, id) {
-        // EC2 says `available` of an attached gateway where it is filtered by.
-        gateway["attachments"] = json!([{ "state": "attached", "_state": "available", "vpc_id": vpc_id }]);
+        gateway["attachments"] = json!([{ "state": "available", "vpc_id": vpc_id }]);
     }
     Ok(json!({}))
 }

@@ -38,8 +38,35 @@ pub fn image<'a>(world: &'a World, id: &str) -> Result<&'a Value, Refusal> {
 pub fn instance_type<'a>(world: &'a World, name: &str) -> Result<&'a Value, Refusal> {
     match world.find(TYPES, name) {
         Some(found) => Ok(found),
+        None if could_exist(name) => Err(unknown_here(&[name])),
         None => refuse("InvalidParameterValue", 400, format!("Invalid value '{name}' for InstanceType.")),
     }
+}
+
+/// Whether AWS may well have an instance type of this name: family, generation, options, a size.
+fn could_exist(name: &str) -> bool {
+    const SIZES: &[&str] = &["nano", "micro", "small", "medium", "large", "xlarge", "metal"];
+    let Some((family, size)) = name.split_once('.') else { return false };
+    // `m7i`, and of machines with much memory `u-6tb1`.
+    let family = family.strip_prefix("u-").map_or(family, |_| "u1");
+    let letters = family.chars().take_while(char::is_ascii_lowercase).count();
+    let generation = family.chars().nth(letters).is_some_and(|letter| letter.is_ascii_digit());
+    let plain = family.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-');
+    let base = size.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let metal = size.strip_prefix("metal-").and_then(|rest| rest.strip_suffix("xl"));
+    let sized = SIZES.contains(&base) && (base.len() == size.len() || base == "xlarge")
+        || metal.is_some_and(|number| !number.is_empty() && number.chars().all(|letter| letter.is_ascii_digit()));
+    (1..=3).contains(&letters) && generation && plain && sized
+}
+
+/// The twin knows some types only, and says nothing of the others.
+fn unknown_here(names: &[&str]) -> Refusal {
+    let message = format!(
+        "the world of this rehearsal has no facts of instance type {}: add it to table `ec2/instance_types` of a world \
+         file, as `ec2::describe_instance_types` shows it, and pass the file with `--world`",
+        names.join(", ")
+    );
+    Refusal { code: "NotSimulated".to_owned(), status: 400, message }
 }
 
 fn describe_images(world: &mut World, input: &Value) -> Answer {
@@ -63,6 +90,10 @@ fn describe_images(world: &mut World, input: &Value) -> Answer {
 fn describe_instance_types(world: &mut World, input: &Value) -> Answer {
     let names = texts(&input["instance_types"]);
     let absent: Vec<&str> = names.iter().copied().filter(|name| world.find(TYPES, name).is_none()).collect();
+    let possible: Vec<&str> = absent.iter().copied().filter(|name| could_exist(name)).collect();
+    if !absent.is_empty() && possible.len() == absent.len() {
+        return Err(unknown_here(&possible));
+    }
     if !absent.is_empty() {
         let message = format!("The following supplied instance types do not exist: [{}]", absent.join(", "));
         return refuse("InvalidInstanceType", 400, message);
@@ -93,6 +124,27 @@ fn describe_instance_type_offerings(world: &mut World, input: &Value) -> Answer 
 mod tests {
     use super::*;
     use crate::twin::aws::within;
+
+    #[test]
+    fn a_type_without_facts_is_not_said_to_be_none() {
+        for (name, known) in [
+            ("m7i.48xlarge", true),
+            ("u-6tb1.metal", true),
+            ("c7gn.metal-24xl", true),
+            ("i4i.large", true),
+            ("m5.mouse", false),
+            ("mouse.large", false),
+            ("m5.12large", false),
+            ("m5", false),
+        ] {
+            assert_eq!(could_exist(name), known, "{name}");
+        }
+        let mut world = World::new(1).unwrap();
+        let ask = json!({ "instance_types": ["z1d.12xlarge"] });
+        let refusal = within(&mut world, "ec2::describe_instance_types", ask).unwrap_err();
+        assert_eq!(refusal.code, "NotSimulated");
+        assert!(refusal.message.contains("z1d.12xlarge") && refusal.message.contains("--world"), "{refusal:?}");
+    }
 
     #[test]
     fn limits_are_those_that_ec2_states() {

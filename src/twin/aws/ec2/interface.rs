@@ -49,6 +49,8 @@ pub struct New<'a> {
     pub attached_to: Option<(&'a str, i64)>,
     /// Tags as EC2 shows them: a list of `{ key, value }`.
     pub tags: serde_json::Value,
+    /// This address of the subnet; `None`: any.
+    pub address: Option<&'a str>,
 }
 
 /// Makes an interface with one primary address and answers its id. `InsufficientFreeAddressesInSubnet` where there is none.
@@ -56,9 +58,14 @@ pub fn create(world: &mut World, new: &New<'_>) -> Result<String, Refusal> {
     let subnet = listing::get(world, "ec2/subnets", new.subnet_id)?.clone();
     let vpc_id = text(&subnet, "vpc_id").to_owned();
     let groups = groups_of(world, &vpc_id, new)?;
-    let taken = take(world, new.subnet_id, 1, 1).filter(|taken| !taken.is_empty());
-    let Some(address) = taken.and_then(|taken| taken.first().copied()) else { return Err(no_addresses()) };
-    let address = Ipv4Addr::from(address);
+    let address = match new.address {
+        Some(asked) => claim(world, new.subnet_id, asked)?,
+        None => {
+            let taken = take(world, new.subnet_id, 1, 1).unwrap_or_default();
+            let Some(address) = taken.first() else { return Err(no_addresses()) };
+            Ipv4Addr::from(*address)
+        }
+    };
     let id = world.id("eni");
     let mut interface = json!({
         "network_interface_id": id,
@@ -330,6 +337,47 @@ fn take(world: &mut World, subnet_id: &str, size: u32, count: usize) -> Option<V
     Some(taken)
 }
 
+/// Takes one certain address of a subnet.
+fn claim(world: &mut World, subnet_id: &str, asked: &str) -> Result<Ipv4Addr, Refusal> {
+    let Ok(address) = asked.parse::<Ipv4Addr>() else {
+        let message = format!("Value ({asked}) for parameter address is invalid. Invalid IPv4 address.");
+        return refuse("InvalidParameterValue", 400, message);
+    };
+    let Some((block, mut used)) = occupied(world, subnet_id) else {
+        return Err(listing::not_found("ec2/subnets", subnet_id));
+    };
+    if !block.contains(&address) {
+        return refuse("InvalidParameterValue", 400, "Address does not fall within the subnet's address range");
+    }
+    let (first, last, number) = (u32::from(block.network()), u32::from(block.broadcast()), u32::from(address));
+    if number < first + 4 || number == last {
+        return refuse("InvalidParameterValue", 400, "Address is in subnet's reserved address range");
+    }
+    if used.iter().any(|(from, to)| (*from..=*to).contains(&number)) {
+        return refuse("InvalidIPAddress.InUse", 400, format!("Address {address} is in use."));
+    }
+    insert(&mut used, (number, number));
+    remember(world, subnet_id, &used);
+    Ok(address)
+}
+
+/// Takes all of these addresses, or none.
+fn claim_all(world: &mut World, subnet_id: &str, asked: &[&str]) -> Result<Vec<Ipv4Addr>, Refusal> {
+    let mut taken = Vec::new();
+    for one in asked {
+        match claim(world, subnet_id, one) {
+            Ok(address) => taken.push(address),
+            Err(refusal) => {
+                for address in taken.into_iter().map(u32::from) {
+                    give_back(world, subnet_id, (address, address));
+                }
+                return Err(refusal);
+            }
+        }
+    }
+    Ok(taken)
+}
+
 fn give_back(world: &mut World, subnet_id: &str, span: (u32, u32)) {
     let Some((_, mut used)) = occupied(world, subnet_id) else { return };
     remove(&mut used, span);
@@ -428,6 +476,7 @@ fn create_network_interface(world: &mut World, input: &Value) -> Answer {
         description: text(input, "description"),
         interface_type: text(input, "interface_type"),
         tags: specified_tags(input, "network-interface"),
+        address: input["private_ip_address"].as_str(),
         ..New::default()
     };
     let id = create(world, &new)?;
@@ -484,12 +533,18 @@ fn assign_private_ip_addresses(world: &mut World, input: &Value) -> Answer {
     let count = |key: &str| input[key].as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
     let (addresses, prefixes) = (count("secondary_private_ip_address_count"), count("ipv4_prefix_count"));
     let held = |key: &str| interface[key].as_array().map_or(0, Vec::len);
-    let wanted = held("private_ip_addresses") + held("ipv4_prefixes") + addresses + prefixes;
+    let named = texts(&input["private_ip_addresses"]).len();
+    let wanted = held("private_ip_addresses") + held("ipv4_prefixes") + addresses + named + prefixes;
     if per_interface(world, interface).is_some_and(|limit| wanted > limit) {
         let message = "Number of private addresses will exceed limit.";
         return refuse("PrivateIpAddressLimitExceeded", 400, message);
     }
-    let addresses = assign_addresses(world, id, addresses)?;
+    let subnet_id = text(interface, "subnet_id").to_owned();
+    let named = claim_all(world, &subnet_id, &texts(&input["private_ip_addresses"]))?;
+    let shown = named.iter().map(|&address| shown_address(world, address, false)).collect();
+    extend(world, id, "private_ip_addresses", shown);
+    let mut addresses = assign_addresses(world, id, addresses)?;
+    addresses.extend(named.iter().map(Ipv4Addr::to_string));
     let prefixes = assign_prefixes(world, id, prefixes)?;
     let addresses: Vec<Value> = addresses.into_iter().map(|one| json!({ "private_ip_address": one })).collect();
     let prefixes: Vec<Value> = prefixes.into_iter().map(|one| json!({ "ipv4_prefix": one })).collect();
@@ -543,6 +598,23 @@ mod tests {
 
     fn made(world: &mut World) -> Result<String, Refusal> {
         create(world, &New { subnet_id: "subnet-1", ..New::default() })
+    }
+
+    #[test]
+    fn a_certain_address_is_given_once_and_all_or_none() {
+        let mut world = world("10.0.0.0/24");
+        let asked = |world: &mut World, address| {
+            let made = create(world, &New { subnet_id: "subnet-1", address: Some(address), ..New::default() });
+            made.map_err(|refusal| refusal.code)
+        };
+        let id = asked(&mut world, "10.0.0.9").unwrap();
+        assert_eq!(world.find(TABLE, &id).unwrap()["private_ip_address"], "10.0.0.9");
+        assert_eq!(asked(&mut world, "10.0.0.9").unwrap_err(), "InvalidIPAddress.InUse");
+        assert_eq!(asked(&mut world, "10.0.0.3").unwrap_err(), "InvalidParameterValue");
+        assert_eq!(asked(&mut world, "10.0.1.9").unwrap_err(), "InvalidParameterValue");
+        let free = free_addresses(&world, "subnet-1");
+        assert!(claim_all(&mut world, "subnet-1", &["10.0.0.20", "10.0.0.9"]).is_err());
+        assert_eq!(free_addresses(&world, "subnet-1"), free);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub fn find<'a>(world: &'a World, named: &Value) -> Result<&'a Value, Refusal> {
         (Some(id), _) => world.find(TEMPLATES, id).map_or_else(|| no_id(id), Ok),
         (None, Some(name)) => {
             let found = world.table(TEMPLATES).values().find(|one| one["launch_template_name"] == name);
-            found.map_or_else(no_name, Ok)
+            found.map_or_else(|| no_such_name(name), Ok)
         }
         (None, None) => {
             refuse("MissingParameter", 400, "Either a launch template ID or a launch template name must be specified")
@@ -37,7 +37,13 @@ fn no_id<T>(id: &str) -> Result<T, Refusal> {
     refuse("InvalidLaunchTemplateId.NotFound", 400, message)
 }
 
-fn no_name<T>() -> Result<T, Refusal> {
+fn no_such_name<T>(name: &str) -> Result<T, Refusal> {
+    let message = format!("The specified launch template, with template name {name}, does not exist.");
+    refuse("InvalidLaunchTemplateName.NotFoundException", 400, message)
+}
+
+/// What describing templates and launching from one say of a name that nobody has.
+pub fn no_name<T>() -> Result<T, Refusal> {
     let message = "At least one of the launch templates specified in the request does not exist.";
     refuse("InvalidLaunchTemplateName.NotFoundException", 400, message)
 }
@@ -119,7 +125,9 @@ fn describe_launch_templates(world: &mut World, input: &Value) -> Answer {
         find(world, &json!({ "launch_template_id": id }))?;
     }
     for name in &names {
-        find(world, &json!({ "launch_template_name": name }))?;
+        if !world.table(TEMPLATES).values().any(|one| one["launch_template_name"] == *name) {
+            return no_name();
+        }
     }
     let wanted = |one: &&Value| {
         (ids.is_empty() || ids.contains(&text(one, "launch_template_id")))

@@ -61,7 +61,7 @@ pub fn way_out(world: &World, subnet_id: &str) -> WayOut {
 /// The short names of the services that a VPC reaches by endpoints that work: `ecr.api`, `s3`.
 pub fn endpoints_in(world: &World, vpc_id: &str) -> BTreeSet<String> {
     let endpoints = world.table("ec2/vpc_endpoints").values();
-    let working = endpoints.filter(|one| one["vpc_id"] == vpc_id && one["state"] == "Available");
+    let working = endpoints.filter(|one| one["vpc_id"] == vpc_id && one["state"] == "available");
     let before = format!("com.amazonaws.{}.", world.region);
     working.map(|one| text(one, "service_name").trim_start_matches(&before).to_owned()).collect()
 }

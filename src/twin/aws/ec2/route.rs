@@ -1,5 +1,6 @@
 //! Route tables, their routes and which subnets they are for.
 
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::listing;
@@ -188,6 +189,13 @@ fn asked_route(world: &World, input: &Value, vpc_id: &str) -> Answer {
     let Some(destination) = DESTINATIONS.iter().find(|key| input[**key].is_string()) else {
         return refuse("MissingParameter", 400, "The request must contain the parameter destinationCidrBlock");
     };
+    if *destination == "destination_cidr_block" && text(input, destination).parse::<Ipv4Net>().is_err() {
+        let message = format!(
+            "Value ({}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block.",
+            text(input, destination)
+        );
+        return refuse("InvalidParameterValue", 400, message);
+    }
     let mut targets = TARGETS.iter().filter(|key| input[**key].is_string());
     let (Some(target), None) = (targets.next(), targets.next()) else {
         return refuse("InvalidParameterCombination", 400, "The request must contain exactly one route target");

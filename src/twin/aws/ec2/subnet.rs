@@ -1,5 +1,6 @@
 //! Subnets.
 
+use ipnet::Ipv4Net;
 use serde_json::{Value, json};
 
 use super::{interface, listing, route, vpc};
@@ -21,6 +22,10 @@ fn create_subnet(world: &mut World, input: &Value) -> Answer {
     let vpc_id = listing::required(input, "vpc_id")?;
     let network = vpc::block(text(listing::get(world, "ec2/vpcs", vpc_id)?, "cidr_block"));
     let asked = listing::required(input, "cidr_block")?;
+    if asked.parse::<Ipv4Net>().is_err() {
+        let message = format!("Value ({asked}) for parameter cidrBlock is invalid. This is not a valid CIDR block.");
+        return refuse("InvalidParameterValue", 400, message);
+    }
     let fitting = vpc::block(asked).filter(|cidr| network.is_none_or(|network| network.contains(cidr)));
     let Some(cidr) = fitting else {
         return refuse("InvalidSubnet.Range", 400, format!("The CIDR '{asked}' is invalid."));

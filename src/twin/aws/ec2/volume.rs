@@ -50,6 +50,12 @@ pub(super) fn with_instance(world: &mut World, instance: &str, zone: &str, mappi
     if tags.as_array().is_some_and(|tags| !tags.is_empty()) {
         volume["tags"] = tags.clone();
     }
+    for key in ["iops", "throughput", "snapshot_id", "kms_key_id"] {
+        if !ebs[key].is_null() {
+            volume[key] = ebs[key].clone();
+        }
+    }
+    perform(&mut volume);
     world.put(VOLUMES, &id, volume);
     id
 }
@@ -69,6 +75,20 @@ pub(super) fn release(world: &mut World, instance: &str) {
         } else if let Some(volume) = world.find_mut(VOLUMES, &id) {
             volume["state"] = json!("available");
             volume["attachments"] = json!([]);
+        }
+    }
+}
+
+/// Operations and throughput that a volume has where nobody asked for others.
+fn perform(volume: &mut Value) {
+    let (iops, throughput) = match text(volume, "volume_type") {
+        "gp3" => (Some(3000), Some(125)),
+        "gp2" => (volume["size"].as_i64().map(|size| (size * 3).clamp(100, 16_000)), None),
+        _ => (None, None),
+    };
+    for (key, usual) in [("iops", iops), ("throughput", throughput)] {
+        if let (true, Some(usual)) = (volume[key].is_null(), usual) {
+            volume[key] = json!(usual);
         }
     }
 }
@@ -98,6 +118,7 @@ fn create_volume(world: &mut World, input: &Value) -> Answer {
             volume[key] = input[key].clone();
         }
     }
+    perform(&mut volume);
     world.put(VOLUMES, &id, volume.clone());
     world.begin(VOLUMES, &id, "available");
     Ok(volume)

@@ -157,6 +157,7 @@ pub(super) fn make(world: &mut World, cluster: &Value) -> Result<Value, Refusal>
             requester_managed: true,
             attached_to: None,
             tags: json!([]),
+            address: None,
         };
         interfaces.push(interface::create(world, &new)?);
     }

@@ -1,0 +1,276 @@
+//! `ekskit check`: a corpus of broken scripts, mutants of our own scripts, and our own scripts, which are clean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ekskit::cli::start;
+use ekskit::engine::check::{Checker, Finding, Role, rules};
+use ekskit::engine::{Interpreter, docs, on_big_stack};
+use ekskit::project::Project;
+use ekskit::sources::Sources;
+
+use crate::mutants;
+use crate::stage::with_imports;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Works with an interpreter that has every service.
+fn with_interpreter<T: Send>(work: impl FnOnce(&Interpreter) -> T + Send) -> T {
+    on_big_stack(|| {
+        let (_runtime, session) = start::offline().unwrap();
+        work(&Interpreter::new(&session, &Sources::default()).unwrap())
+    })
+    .unwrap()
+}
+
+/// Works with a checker of this repository.
+fn with_checker<T: Send>(work: impl FnOnce(&Checker<'_>) -> T + Send) -> T {
+    with_interpreter(|interpreter| work(&interpreter.checker(&Project::of(root()).unwrap()).unwrap()))
+}
+
+fn told(finding: &Finding) -> String {
+    let (facts, rule) = (finding.error.facts(), finding.rule);
+    let at = facts.at.as_ref().map_or_else(String::new, |at| format!("{}:{}:{}", at.source, at.line, at.column));
+    let (notes, hint) = (facts.notes.join("; "), facts.hint.clone().unwrap_or_default());
+    format!("{at} {} {}: {}; {notes}; {hint}", rule.weight.severity(), rule.name, facts.message)
+}
+
+/// Checks files of a project of their own; the first is the script.
+fn check_files(interpreter: &Interpreter, files: &[(String, String)]) -> Vec<Finding> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let checker = interpreter.checker(&Project::of(folder.path()).unwrap()).unwrap();
+    checker.text(&files[0].0, &files[0].1, None)
+}
+
+/// A case of the corpus: files, the first of which is the script, and what it must say.
+struct Case {
+    title: String,
+    files: Vec<(String, String)>,
+    /// Line, rule, and words that stand in what is said.
+    expected: Vec<(usize, String, String)>,
+}
+
+fn cases(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("//- ") {
+            let files = vec![("main.rhai".to_owned(), String::new())];
+            cases.push(Case { title: title.to_owned(), files, expected: Vec::new() });
+            continue;
+        }
+        let Some(case) = cases.last_mut() else { continue };
+        if let Some(name) = line.strip_prefix("//@ ") {
+            case.files.push((name.to_owned(), String::new()));
+            continue;
+        }
+        let is_first = case.files.len() == 1;
+        let script = &mut case.files.last_mut().unwrap().1;
+        let (code, wanted) = line.split_once("//~").map_or((line, None), |(code, wanted)| (code, Some(wanted)));
+        let number = script.lines().count() + 1;
+        let above = wanted.is_some_and(|wanted| wanted.starts_with('^'));
+        if !above {
+            script.push_str(&format!("{}\n", code.trim_end()));
+        }
+        for wanted in wanted.into_iter().flat_map(|wanted| wanted.trim_start_matches('^').split(" && ")) {
+            assert!(is_first, "{}: only the script itself is checked", case.title);
+            let (rule, words) = wanted.trim().split_once(": ").unwrap_or((wanted.trim(), ""));
+            let line = if above { number - 1 } else { number };
+            case.expected.push((line, rule.to_owned(), words.to_owned()));
+        }
+    }
+    cases
+}
+
+#[test]
+fn every_broken_script_is_told_what_is_wrong() {
+    let mut all = Vec::new();
+    let mut paths: Vec<PathBuf> =
+        std::fs::read_dir(root().join("tests/check")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in &paths {
+        all.extend(cases(&std::fs::read_to_string(path).unwrap()));
+    }
+    let (wrong, seen) = with_interpreter(|interpreter| {
+        let mut wrong = Vec::new();
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for case in &all {
+            let found = check_files(interpreter, &case.files);
+            let mut left: Vec<&Finding> = found.iter().collect();
+            for (line, rule, words) in &case.expected {
+                let fits = |finding: &&Finding| {
+                    let at = finding.error.facts().at.as_ref();
+                    finding.rule.name == rule && at.is_some_and(|at| at.line == *line) && told(finding).contains(words)
+                };
+                match left.iter().position(fits) {
+                    Some(index) => *seen.entry(left.remove(index).rule.name).or_default() += 1,
+                    None => {
+                        let found: Vec<String> = found.iter().map(told).collect();
+                        wrong.push(format!(
+                            "{}: line {line} lacks `{rule}: {words}`\n  {}",
+                            case.title,
+                            found.join("\n  ")
+                        ));
+                    }
+                }
+            }
+            wrong.extend(left.iter().map(|finding| format!("{}: unexpected {}", case.title, told(finding))));
+        }
+        (wrong, seen)
+    });
+    println!("{:24} found", "rule");
+    for (rule, number) in &seen {
+        println!("{rule:24} {number}");
+    }
+    println!("{} broken scripts, {} findings", all.len(), seen.values().sum::<usize>());
+    assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
+    assert!(all.len() >= 60, "{}", all.len());
+    let unseen: Vec<&str> = rules::names().filter(|rule| !seen.contains_key(rule)).collect();
+    assert!(unseen.is_empty(), "no broken script for {unseen:?}");
+}
+
+#[test]
+fn the_example_of_every_rule_triggers_it() {
+    with_interpreter(|interpreter| {
+        for rule in rules::ALL {
+            let mut files = vec![("main.rhai".to_owned(), String::new())];
+            for line in rule.example.lines() {
+                match line.strip_prefix("//- ") {
+                    Some(name) => files.push((format!("{name}.rhai"), String::new())),
+                    None => files.last_mut().unwrap().1.push_str(&format!("{line}\n")),
+                }
+            }
+            let found = check_files(interpreter, &files);
+            let told: Vec<String> = found.iter().map(told).collect();
+            assert!(found.iter().any(|finding| finding.rule.name == rule.name), "{}: {told:#?}", rule.name);
+        }
+    });
+}
+
+/// Scripts below a folder of this repository.
+fn scripts(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rhai") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+#[test]
+fn our_own_scripts_are_clean() {
+    let files: Vec<PathBuf> =
+        ["stdlib", "runbooks", "examples", "tests"].iter().flat_map(|folder| scripts(folder)).collect();
+    let wrong = with_checker(|checker| {
+        let mut wrong = Vec::new();
+        for path in &files {
+            let text = std::fs::read_to_string(path).unwrap();
+            wrong.extend(checker.text(&shown(path), &text, None).iter().map(told));
+        }
+        wrong
+    });
+    println!("{} scripts", files.len());
+    assert!(files.len() > 60 && wrong.is_empty(), "{} findings\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The `rhai` blocks of a text; in the comments of a script they stand behind `///`.
+fn blocks(text: &str) -> Vec<String> {
+    let blocks = text.split("```rhai\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_block_that_we_show_is_clean() {
+    let mut shown_blocks = blocks(&std::fs::read_to_string(root().join("README.md")).unwrap());
+    for folder in ["docs", "runbooks", "examples", "stdlib", "tests"] {
+        for entry in std::fs::read_dir(root().join(folder)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                shown_blocks.extend(blocks(&std::fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    let wrong = with_checker(|checker| {
+        let mut wrong = Vec::new();
+        for block in &shown_blocks {
+            // What an example shows stands behind `//=>`; each is a statement of its own.
+            let lines = block.lines().map(|line| match line.split_once("//=>") {
+                Some((code, _)) => format!("{};\n", code.trim_end()),
+                None => format!("{line}\n"),
+            });
+            let text = with_imports(&lines.collect::<String>());
+            wrong.extend(checker.text("block", &text, Some(Role::Snippet)).iter().map(told));
+        }
+        wrong
+    });
+    println!("{} blocks", shown_blocks.len());
+    assert!(!shown_blocks.is_empty() && wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How many mutants of each operator are tried, unless `EKSKIT_MUTANTS=all`.
+const SAMPLE: usize = 25;
+
+#[test]
+fn every_mutant_of_our_scripts_is_caught() {
+    let all = std::env::var("EKSKIT_MUTANTS").is_ok_and(|value| value == "all");
+    let (table, missed) = with_interpreter(|interpreter| {
+        let checker = interpreter.checker(&Project::of(root()).unwrap()).unwrap();
+        let mutating: BTreeSet<String> = docs::all(interpreter.engine())
+            .unwrap()
+            .into_iter()
+            .filter(|entry| entry.effect.name() == "mutate")
+            .map(|entry| entry.name)
+            .collect();
+        let mut by_operator: BTreeMap<&str, Vec<mutants::Mutant>> = BTreeMap::new();
+        for path in ["stdlib", "runbooks", "examples"].iter().flat_map(|folder| scripts(folder)) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for mutant in mutants::of(&shown(&path), &text, &mutating) {
+                by_operator.entry(mutant.operator).or_default().push(mutant);
+            }
+        }
+        let mut table = Vec::new();
+        let mut missed = Vec::new();
+        for (operator, mutants) in &by_operator {
+            let step = if all { 1 } else { mutants.len().div_ceil(SAMPLE) };
+            let tried: Vec<&mutants::Mutant> = mutants.iter().step_by(step).collect();
+            let mut caught = 0;
+            for mutant in &tried {
+                let found = checker.text(&mutant.source, &mutant.text, None);
+                let hit = |finding: &Finding| {
+                    let at = finding.error.facts().at.as_ref();
+                    mutant.rules.contains(&finding.rule.name) && at.is_some_and(|at| mutant.lines.contains(&at.line))
+                };
+                if found.iter().any(hit) {
+                    caught += 1;
+                } else {
+                    let found: Vec<String> = found.iter().map(told).collect();
+                    missed.push(format!("{operator}: {}\n  found {found:?}", mutant.what));
+                }
+            }
+            table.push((*operator, mutants.len(), tried.len(), caught));
+        }
+        (table, missed)
+    });
+    println!("{:28} {:>6} {:>6} {:>6}", "operator", "sites", "tried", "caught");
+    for (operator, sites, tried, caught) in &table {
+        println!("{operator:28} {sites:6} {tried:6} {caught:6}");
+    }
+    assert!(table.len() >= 10, "{} operators", table.len());
+    assert!(missed.is_empty(), "{} mutants were missed\n{}", missed.len(), missed.join("\n"));
+}
