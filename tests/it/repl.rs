@@ -10,7 +10,7 @@ use ekskit::twin::world::World;
 use serde_json::Value;
 
 use crate::stage::Stage;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, picture};
 
 const WIDE: (u16, u16) = (110, 36);
 const TAB: &str = "\t";
@@ -465,6 +465,50 @@ fn commands_do_what_help_says() {
     terminal.enter(":reload").see("1 module read anew").prompt();
     terminal.clear();
     terminal.enter("mine::number()").see("\n2").prompt();
+    assert_eq!(terminal.leave(), 0);
+}
+
+/// Pictures of the prompt for the docs: `EKSKIT_BLESS=1` writes them anew.
+fn check_picture(name: &str, terminal: &Terminal, title: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/repl").join(name);
+    let drawn = picture(&terminal.screen(), title);
+    if std::env::var_os("EKSKIT_BLESS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &drawn).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == drawn, "{name} looks different; the screen:\n{}\nEKSKIT_BLESS=1 takes it", terminal.text());
+}
+
+#[test]
+fn the_pictures_in_the_docs_are_what_one_sees() {
+    let home = folder();
+    let twin = Twin::new(World::parse(&story().start).unwrap());
+    let seen = Stage::rehearse(&twin).project(Path::new(env!("CARGO_MANIFEST_DIR"))).run(
+        r#"
+        let role_arn = iam::get_role(#{ role_name: "prod-node" }).role.arn;
+        eks::create_access_entry(#{ cluster_name: "prod", principal_arn: role_arn, type: "EC2_LINUX" });
+        let k = kube::cluster("prod");
+        wait_until(#{ timeout: "15m" }, || k.list("nodes").len() == 2);
+        for n in k.list("nodes") { k.wait_for("nodes", n.metadata.name, #{ condition: "Ready" }); }
+        "#,
+    );
+    assert!(seen.result.is_ok(), "{}", seen.rendered());
+    let world = home.path().join("world.yaml");
+    std::fs::write(&world, twin.world().to_yaml().unwrap()).unwrap();
+    let world = world.display().to_string();
+    let terminal = Terminal::start(home.path(), &["repl", "--world", &world], (100, 26), &[]);
+    terminal.see("ask> ").enter(":use cluster prod").see("prod ask> ").clear();
+    terminal.enter("kube::list(\"nodes\")").see("Ready").prompt();
+    check_picture("nodes.svg", &terminal, "A list of nodes");
+    terminal.clear();
+    terminal.enter("eks::describe_nodegroup(#{ cluster_name: \"prod\", nodegrop_name: \"x\" })").see("hint:").prompt();
+    check_picture("error.svg", &terminal, "An error");
+    terminal.clear();
+    terminal.type_in("eks::create_nodegroup(#{ cluster_name: \"prod\", ").press(TAB).see("required");
+    std::thread::sleep(Duration::from_millis(500));
+    check_picture("completion.svg", &terminal, "Completion of the fields of an input");
+    terminal.drop_line();
     assert_eq!(terminal.leave(), 0);
 }
 

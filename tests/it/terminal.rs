@@ -163,3 +163,94 @@ fn show(screen: &Mutex<vt100::Parser>, keys: &Mutex<Box<dyn Write + Send>>, byte
     }
     screen.lock().unwrap().process(rest);
 }
+
+/// The upper rows of a screen as SVG, with its styles.
+pub fn picture(screen: &vt100::Screen, title: &str) -> String {
+    const CELL: f32 = 8.4;
+    const LINE: u16 = 18;
+    let (rows, columns) = screen.size();
+    let (rows, columns) = (rows.get(), columns.get());
+    let used = (0..rows).rev().find(|row| !row_text(screen, *row, columns).trim().is_empty()).map_or(1, |row| row + 1);
+    let (width, height) = (f32::from(columns) * CELL + 24.0, u32::from(used * LINE) + 24);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height}\" role=\"img\">\n<title>{title}</title>\n\
+         <rect width=\"100%\" height=\"100%\" rx=\"6\" fill=\"#1e2127\"/>\n\
+         <g font-family=\"ui-monospace, Menlo, Consolas, monospace\" font-size=\"14\" fill=\"#d7dae0\" xml:space=\"preserve\">\n"
+    );
+    for row in 0..used {
+        let mut column = 0;
+        while column < columns {
+            let Some(cell) = screen.cell(row, column) else { break };
+            let style = style(cell);
+            let start = column;
+            let mut text = String::new();
+            while column < columns && screen.cell(row, column).is_some_and(|cell| self::style(cell) == style) {
+                let contents = screen.cell(row, column).map(|cell| cell.contents().to_owned()).unwrap_or_default();
+                text.push_str(if contents.is_empty() { " " } else { &contents });
+                column += 1;
+            }
+            svg.push_str(&span(&text, &style, (row, start), CELL, LINE));
+        }
+    }
+    svg.push_str("</g>\n</svg>\n");
+    svg
+}
+
+fn row_text(screen: &vt100::Screen, row: u16, columns: u16) -> String {
+    (0..columns).filter_map(|column| screen.cell(row, column)).map(|cell| cell.contents().to_owned()).collect()
+}
+
+#[derive(PartialEq)]
+struct Look {
+    fore: Option<String>,
+    back: Option<String>,
+    bold: bool,
+    underline: bool,
+}
+
+fn style(cell: &vt100::Cell) -> Look {
+    let (mut fore, mut back) = (color(cell.fgcolor()), color(cell.bgcolor()));
+    if cell.inverse() {
+        (fore, back) = (back.or(Some("#1e2127".to_owned())), fore.or(Some("#d7dae0".to_owned())));
+    }
+    Look { fore, back, bold: cell.bold(), underline: cell.underline() }
+}
+
+fn color(color: vt100::Color) -> Option<String> {
+    const PALETTE: [&str; 16] = [
+        "#3f4451", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#d7dae0", "#7f848e", "#ff7b86",
+        "#b1e18b", "#efb074", "#67cdff", "#e48bff", "#63d4e0", "#ffffff",
+    ];
+    match color {
+        vt100::Color::Default => None,
+        vt100::Color::Idx(index) => Some(PALETTE.get(usize::from(index)).unwrap_or(&"#d7dae0").to_string()),
+        vt100::Color::Rgb(red, green, blue) => Some(format!("#{red:02x}{green:02x}{blue:02x}")),
+    }
+}
+
+fn span(text: &str, look: &Look, (row, column): (u16, u16), cell: f32, line: u16) -> String {
+    let (x, y) = (12.0 + f32::from(column) * cell, row * line + 12);
+    let mut svg = String::new();
+    if let Some(back) = &look.back {
+        let width = text.chars().count() as f32 * cell;
+        svg.push_str(&format!(
+            "<rect x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{line}\" fill=\"{back}\"/>\n"
+        ));
+    }
+    if text.trim().is_empty() {
+        return svg;
+    }
+    let mut attributes = String::new();
+    if let Some(fore) = &look.fore {
+        attributes.push_str(&format!(" fill=\"{fore}\""));
+    }
+    if look.bold {
+        attributes.push_str(" font-weight=\"bold\"");
+    }
+    if look.underline {
+        attributes.push_str(" text-decoration=\"underline\"");
+    }
+    let escaped = text.trim_end().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    svg.push_str(&format!("<text x=\"{x:.1}\" y=\"{}\"{attributes}>{escaped}</text>\n", y + 14));
+    svg
+}
