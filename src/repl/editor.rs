@@ -23,7 +23,8 @@ const IDE_WIDTH: usize = 60;
 
 /// Reads lines and runs them until the end of input; answers whether all of them went well.
 pub fn run(repl: &mut Repl, color: bool) -> Result<bool> {
-    if ui::is_interactive() { interactive(repl, color) } else { plain(repl) }
+    // Whoever sits at a terminal has seen what failed; a pipe learns of it by the exit code.
+    if ui::is_interactive() { interactive(repl, color) } else { plain(repl).map(|well| well || ui::on_terminal()) }
 }
 
 fn interactive(repl: &mut Repl, color: bool) -> Result<bool> {
