@@ -232,7 +232,7 @@ pub fn review(store: &Store, who: &Identity, mut review: Value) -> Value {
 }
 
 /// Whether somebody may ask for a path that means no objects.
-fn reads_path(store: &Store, who: &Identity, path: &str, verb: &str) -> bool {
+pub fn reads_path(store: &Store, who: &Identity, path: &str, verb: &str) -> bool {
     let is_in = |pattern: &str| pattern.strip_suffix('*').map_or(pattern == path, |start| path.starts_with(start));
     let fits = |rule: &Value| {
         let has = |list: &str, fits: &dyn Fn(&str) -> bool| {

@@ -1,5 +1,6 @@
 //! Who a request counts as: its caller, or whom the caller impersonates.
 
+use http::Method;
 use serde_json::json;
 
 use super::authorize::{self, Wish};
@@ -80,14 +81,20 @@ fn may_be(store: &Store, who: &Identity, plural: &str, namespace: &str, name: &s
     })
 }
 
-/// Refuses paths beside objects to those who may not look at them.
-pub fn may_get_path(who: &Identity, path: &[String]) -> Result<(), Problem> {
+/// Refuses paths beside objects to those who may not ask for them.
+pub fn may_get_path(store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<(), Problem> {
     const PUBLIC: &[&str] = &["healthz", "livez", "readyz", "version"];
-    let is_public = path.first().is_some_and(|first| PUBLIC.contains(&first.as_str()));
-    if who.username != ANONYMOUS || is_public {
+    const OPEN: &[&str] = &["api", "apis", "openapi"];
+    let is_among = |paths: &[&str]| ask.path.first().is_some_and(|first| paths.contains(&first.as_str()));
+    let is_open = is_among(PUBLIC) || who.username != ANONYMOUS && is_among(OPEN);
+    let (path, verb) = (format!("/{}", ask.path.join("/")), ask.method.as_str().to_ascii_lowercase());
+    let may = ask.method == Method::GET && is_open
+        || !who.policies.is_empty()
+        || authorize::reads_path(store, who, &path, &verb);
+    if may {
         return Ok(());
     }
-    let message = format!("forbidden: User \"{ANONYMOUS}\" cannot get path \"/{}\"", path.join("/"));
+    let message = format!("forbidden: User \"{}\" cannot {verb} path \"{path}\"", who.username);
     Err(Problem { code: 403, reason: "Forbidden", message, details: json!({}) })
 }
 

@@ -86,7 +86,7 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
 
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
-    identify::may_get_path(who, &ask.path)?;
+    identify::may_get_path(store, who, ask)?;
     if ask.method != Method::GET {
         return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
     }
