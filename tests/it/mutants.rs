@@ -117,7 +117,7 @@ impl Maker<'_> {
                 self.put("misspelt own function", &["unknown_function"], from, to, &new, 0);
             }
         }
-        for found in self.all(r"\.([a-z_][a-z0-9_]*)\(") {
+        for found in self.all(r"[^.]\.([a-z_][a-z0-9_]*)\(") {
             let (from, to) = found[1];
             let new = misspelt(&self.text[from..to]);
             self.put("misspelt method", &["unknown_method"], from, to, &new, 0);

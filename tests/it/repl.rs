@@ -248,6 +248,7 @@ fn a_node_that_did_not_join_is_found_and_helped_and_the_session_is_a_runbook() {
         "{saved}"
     );
     assert!(!saved.contains("role_arm"), "{saved}");
+    passes_check(home.path(), "fix.rhai");
     let output = Command::new(env!("CARGO_BIN_EXE_ekskit"))
         .args(["run", "fix.rhai", "--world", &start, "--world-out", "by-runbook.yaml"])
         .current_dir(home.path())
@@ -277,6 +278,7 @@ fn a_saved_session_keeps_loaded_scripts_and_what_was_defined() {
     terminal.enter(":save all.rhai").see("saved").prompt();
     assert_eq!(terminal.leave(), 0);
     let saved = std::fs::read_to_string(home.path().join("all.rhai")).unwrap();
+    passes_check(home.path(), "all.rhai");
     let output = Command::new(env!("CARGO_BIN_EXE_ekskit"))
         .args(["run", "all.rhai", "--rehearse"])
         .current_dir(home.path())
@@ -285,6 +287,13 @@ fn a_saved_session_keeps_loaded_scripts_and_what_was_defined() {
     assert!(output.status.success(), "{}\n{saved}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "44", "{saved}");
     assert!(!saved.contains("throw"), "{saved}");
+}
+
+/// `ekskit check` has no errors to tell of a script.
+fn passes_check(folder: &Path, script: &str) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_ekskit")).args(["check", script]).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
