@@ -138,6 +138,9 @@ fn every_script_that_we_show_compiles() {
     for folder in ["runbooks", "examples", "stdlib", "docs"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
             let name = path.display().to_string();
             match path.extension().and_then(|extension| extension.to_str()) {

@@ -514,9 +514,9 @@ fn the_pictures_in_the_docs_are_what_one_sees() {
     terminal.enter("eks::describe_nodegroup(#{ cluster_name: \"prod\", nodegrop_name: \"x\" })").see("hint:").prompt();
     check_picture("error.svg", &terminal, "An error");
     terminal.clear();
-    terminal.type_in("eks::create_nodegroup(#{ cluster_name: \"prod\", ").press(TAB).see("required");
+    terminal.type_in("vpc::").press(TAB).see("ensure");
     std::thread::sleep(Duration::from_millis(500));
-    check_picture("completion.svg", &terminal, "Completion of the fields of an input");
+    check_picture("completion.svg", &terminal, "Completion of the functions of a module");
     terminal.drop_line();
     assert_eq!(terminal.leave(), 0);
 }
