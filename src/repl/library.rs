@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rhai::FuncInfo;
 
@@ -11,6 +12,9 @@ use crate::catalog::reference::Reference;
 use crate::engine::{self, docs};
 use crate::error::Result;
 use crate::project::Project;
+
+/// How long a completion waits for the first reading at most; it takes a tenth of that on a slow machine.
+const READING_MAX: Duration = Duration::from_secs(2);
 
 /// A method that values of one type have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,8 +57,12 @@ impl Library {
         all.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok().and_then(|index| all.get(index))
     }
 
-    /// What stands in a namespace.
+    /// What stands in a namespace. Who asks before everything is read waits for that, within reason.
     pub fn members(&self, namespace: &str) -> Vec<&Entry> {
+        let begun = Instant::now();
+        while self.0.get().is_none() && begun.elapsed() < READING_MAX {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.reference().map(|reference| reference.members(namespace)).unwrap_or_default()
     }
 
