@@ -96,6 +96,17 @@ fn exit_codes_tell_what_happened() {
 }
 
 #[test]
+fn a_wrong_field_in_an_expression_is_told_with_what_was_meant_and_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = run(ekskit(folder.path()).args(["eval", "eks::create_cluster(#{ nam: \"x\" })"]));
+    assert_eq!(code, 1);
+    let told = ["unknown field `nam`", "missing `name`, `resources_vpc_config`, `role_arn`", "did you mean `name`?"];
+    for part in told {
+        assert!(stderr.contains(part), "{part}\n{stderr}");
+    }
+}
+
+#[test]
 fn results_go_to_standard_output_and_everything_else_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let script = "print(\"hello\"); log::info(\"working\"); step \"s\" { 1 } #{ a: 1 }";
