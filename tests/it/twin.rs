@@ -1,7 +1,8 @@
 //! Whole runbooks on the twin: what comes up, what fails and says why, what is left, and that it is the same each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ekskit::event::Event;
@@ -258,56 +259,120 @@ fn seeds() -> u64 {
     number("EKSKIT_FAULT_SEEDS", 12)
 }
 
-/// How many things of each table there are: what counts is that nothing is twice there.
+/// How many things of each table, and objects of each kind, there are: what counts is that nothing is twice there.
 fn census(world: &World) -> BTreeMap<String, usize> {
+    // The pod network takes what the pods of the moment need; whose its interfaces are is asked of each.
+    const VARYING: [&str; 1] = ["ec2/network_interfaces"];
+    // What controllers make and drop as pods come and go.
+    const OF_CONTROLLERS: [&str; 4] =
+        ["controllerrevisions.apps", "events", "leases.coordination.k8s.io", "replicasets.apps"];
     let mut all: BTreeMap<String, usize> = things(world).into_iter().map(|(name, table)| (name, table.len())).collect();
-    all.retain(|name, _| !name.starts_with("trouble/"));
-    // The pod network takes what the pods of the moment need.
-    all.remove("ec2/network_interfaces");
+    all.retain(|name, _| !name.starts_with("trouble/") && !VARYING.contains(&name.as_str()));
+    for cluster in world.clusters() {
+        let store = world.store(&cluster).unwrap();
+        let kinds = store.kinds().filter(|kind| !OF_CONTROLLERS.contains(kind));
+        all.extend(kinds.map(|kind| (format!("kube/{cluster}/{kind}"), store.list(kind).len())));
+    }
     all
 }
 
-/// Kinds of faults that could have met a mutating call of AWS and never did.
-fn missed(calls: &[String], delivered: &BTreeMap<(String, Fault), u64>) -> Vec<(String, Fault)> {
+/// Network interfaces that belong to no instance, gateway, endpoint or cluster that is alive.
+fn orphans(world: &World) -> Vec<String> {
+    let all = things(world);
+    let empty = Table::new();
+    let table = |name: &str| all.get(name).unwrap_or(&empty);
+    let owners: Vec<&String> = ["ec2/instances", "ec2/nat_gateways", "ec2/vpc_endpoints", "eks/clusters"]
+        .into_iter()
+        .flat_map(|name| table(name).keys())
+        .collect();
+    let belongs = |interface: &Value| {
+        let instance = interface["attachment"]["instance_id"].as_str();
+        let words = interface["description"].as_str().unwrap_or_default();
+        instance.is_some_and(|id| table("ec2/instances").contains_key(id))
+            || instance.is_none() && words.split(' ').any(|word| owners.iter().any(|owner| *owner == word))
+    };
+    let lost = table("ec2/network_interfaces").iter().filter(|(_, interface)| !belongs(interface));
+    lost.map(|(id, interface)| format!("{id} {}", interface["description"])).collect()
+}
+
+/// Kinds of faults that could have met a mutating call and never did.
+fn missed(calls: &BTreeSet<String>, delivered: &BTreeMap<(String, Fault), u64>) -> Vec<(String, Fault)> {
     let mut missed = Vec::new();
-    for call in calls.iter().filter(|call| !call.starts_with("kube::")) {
+    for call in calls {
         let kinds = Fault::ALL.into_iter().filter(|fault| fault.meets(call, aws_dynamic::Effect::Mutate));
         missed.extend(kinds.map(|fault| (call.clone(), fault)).filter(|what| !delivered.contains_key(what)));
     }
     missed
 }
 
+/// What the seeds of one thread met.
+#[derive(Default)]
+struct Met {
+    delivered: BTreeMap<(String, Fault), u64>,
+    failed: BTreeMap<String, u64>,
+}
+
+/// A bring-up with the faults of a seed, then one without.
+fn meet(seed: u64, sets: &[String], wanted: &BTreeMap<String, usize>, met: &mut Met) {
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    let mut world = World::new(1).unwrap();
+    world.faults = Faults::by_seed(seed, 8);
+    let twin = Twin::new(world);
+    let seen = prod(&twin, &sets);
+    if let Err(error) = &seen.result {
+        assert_ne!(error.kind().name(), "bug", "seed {seed}, {sets:?}: {}", seen.rendered());
+        *met.failed.entry(error.kind().name().to_owned()).or_default() += 1;
+    }
+    for (what, times) in twin.world().faults.delivered {
+        *met.delivered.entry(what).or_default() += times;
+    }
+    twin.change(|world| world.faults = Faults::default());
+    let again = prod(&twin, &sets);
+    assert!(again.result.is_ok(), "seed {seed}, {sets:?}, after {:?}: {}", seen.result.err(), again.rendered());
+    let world = twin.world();
+    assert_eq!(&census(&world), wanted, "seed {seed}, {sets:?}");
+    assert_eq!(orphans(&world), Vec::<String>::new(), "seed {seed}, {sets:?}");
+}
+
 #[test]
 fn faults_end_in_convergence_or_an_error_and_a_second_run_converges() {
-    let clean = new_world();
-    let clean_calls = changes(&prod(&clean, &[]));
-    let wanted = census(&clean.world());
-    let mut delivered: BTreeMap<(String, Fault), u64> = BTreeMap::new();
-    let mut failed: BTreeMap<String, u64> = BTreeMap::new();
-    for seed in 0..seeds() {
-        let mut world = World::new(1).unwrap();
-        world.faults = Faults::by_seed(seed, 8);
-        let twin = Twin::new(world);
-        let seen = prod(&twin, &[]);
-        if let Err(error) = &seen.result {
-            assert_ne!(error.kind().name(), "bug", "seed {seed}: {}", seen.rendered());
-            *failed.entry(error.kind().name().to_owned()).or_default() += 1;
+    let mut clean_calls = BTreeSet::new();
+    let ways: Vec<([String; 3], BTreeMap<String, usize>)> = combinations()
+        .into_iter()
+        .map(|sets| {
+            let twin = new_world();
+            clean_calls.extend(changes(&prod(&twin, &sets.each_ref().map(String::as_str))));
+            assert_eq!(orphans(&twin.world()), Vec::<String>::new(), "{sets:?}");
+            (sets, census(&twin.world()))
+        })
+        .collect();
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut met = Met::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds() {
+                return met;
+            }
+            let (sets, wanted) = &ways[usize::try_from(seed).unwrap() % ways.len()];
+            meet(seed, sets, wanted, &mut met);
         }
-        for (what, times) in twin.world().faults.delivered {
-            *delivered.entry(what).or_default() += times;
+    };
+    let mut all = Met::default();
+    std::thread::scope(|scope| {
+        for thread in [scope.spawn(work), scope.spawn(work)] {
+            let met = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            met.delivered.into_iter().for_each(|(what, times)| *all.delivered.entry(what).or_default() += times);
+            met.failed.into_iter().for_each(|(kind, times)| *all.failed.entry(kind).or_default() += times);
         }
-        twin.change(|world| world.faults = Faults::default());
-        let again = prod(&twin, &[]);
-        assert!(again.result.is_ok(), "seed {seed}, after {:?}: {}", seen.result.err(), again.rendered());
-        assert_eq!(census(&twin.world()), wanted, "seed {seed}");
-    }
-    println!("failed: {failed:?} of {}", seeds());
-    for ((operation, fault), times) in &delivered {
+    });
+    println!("failed: {:?} of {}", all.failed, seeds());
+    for ((operation, fault), times) in &all.delivered {
         println!("{operation:50} {fault:?} {times}");
     }
-    assert!(delivered.len() > 50, "{}", delivered.len());
+    assert!(all.delivered.len() > 50, "{}", all.delivered.len());
     if seeds() >= 2000 {
-        let missed = missed(&clean_calls, &delivered);
+        let missed = missed(&clean_calls, &all.delivered);
         assert!(missed.is_empty(), "{missed:?}");
     }
 }
