@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::scripts::every_mutation;
+
 /// The program with an environment in which no credentials and no network of this machine are found.
 fn ekskit(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ekskit"));
@@ -31,6 +33,19 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[test]
+fn a_read_only_run_sends_no_byte_for_any_mutating_operation() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, count) = every_mutation();
+    std::fs::write(folder.path().join("all.rhai"), script).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (code, stdout, stderr) = run(with_stub(folder.path(), port).args(["run", "all.rhai", "--read-only"]));
+    assert_eq!((code, stdout.trim()), (0, count.to_string().as_str()), "{stderr}");
+    assert!(listener.accept().is_err(), "somebody called");
 }
 
 /// A server that answers the caller's identity and leaves everything else without an answer.
