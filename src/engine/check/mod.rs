@@ -176,6 +176,11 @@ pub fn changed_outside(engine: &Engine, ground: &Ground, source: &str, ast: &AST
     walk.learned.outside.into_iter().collect()
 }
 
+/// Whether a statement may end the script, or the function that it stands in, before its end.
+pub fn returns(statement: &Stmt) -> bool {
+    flow::returns(statement)
+}
+
 /// Both walks over a script.
 fn walk(module: &Module, known: &Known<'_>) -> Vec<Finding> {
     walk_after(module, known, &[])
@@ -208,15 +213,24 @@ fn sorted(mut found: Vec<Finding>) -> Vec<Finding> {
     found
 }
 
+/// So many mistakes are told beside the first.
+const MORE_SHOWN_MAX: usize = 4;
+
 /// What a script with these findings is refused with, where there is an error among them.
 pub fn refusal(findings: &[Finding]) -> Result<()> {
     let mut errors = findings.iter().filter(|finding| finding.is_error());
     let Some(first) = errors.next() else { return Ok(()) };
-    let more: Vec<Value> = errors.map(Finding::to_json).collect();
+    let more: Vec<&Finding> = errors.collect();
     let mut error = first.error.clone();
-    if !more.is_empty() {
-        let text = format!("{} more; `ekskit check` shows all of them", count("mistake", more.len()));
-        error.facts_mut().notes.insert(0, text);
+    for finding in more.iter().take(MORE_SHOWN_MAX) {
+        let at = finding.error.facts().at.as_ref();
+        let place = at.map_or_else(String::new, |at| format!("{}:{}:{}: ", at.source, at.line, at.column));
+        error = error.note(format!("also {place}{}", finding.error));
     }
+    if more.len() > MORE_SHOWN_MAX {
+        let hidden = count("mistake", more.len() - MORE_SHOWN_MAX);
+        error = error.note(format!("and {hidden} more; `ekskit check` shows all of them"));
+    }
+    let more = more.into_iter().map(Finding::to_json).collect();
     Err(error.with("rule", json!(first.rule.name)).with("more", Value::Array(more)))
 }
