@@ -444,11 +444,10 @@ impl Repl {
     /// Only what this session wrote may be replaced, and only as long as nobody edited it.
     fn refuse_to_overwrite(&self, file: &Path) -> Result<()> {
         let shown = file.display();
-        let Ok(there) = std::fs::read(file) else {
-            return match file.symlink_metadata() {
-                Ok(_) => Err(Error::refused(format!("`{shown}` exists already and can not be read"))),
-                Err(_) => Ok(()),
-            };
+        let there = match std::fs::read(file) {
+            Ok(there) => there,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::refused(format!("`{shown}` exists already: {error}"))),
         };
         match self.saved.get(file) {
             Some(text) if text.as_bytes() == there => Ok(()),

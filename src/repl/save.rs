@@ -187,10 +187,11 @@ fn on_cluster(text: &str, handle: &str, bare: &BTreeSet<&str>) -> Result<String>
 
 /// Calls that can not be given the cluster: those inside of a text, and functions that are called by their name as one.
 fn refuse_hidden_calls(text: &str, bare: &BTreeSet<&str>) -> Result<()> {
-    for token in tokens(text).iter().filter(|token| matches!(token.kind, Kind::Text { .. })) {
+    let all = tokens(text);
+    for (index, token) in all.iter().enumerate().filter(|(_, token)| matches!(token.kind, Kind::Text { .. })) {
         let piece = token.text(text);
-        let named = token.said(text).filter(|said| bare.contains(said));
-        if let Some(name) = named {
+        let is_name = index >= 2 && all[index - 2].text(text) == "Fn" && all[index - 1].text(text) == "(";
+        if let Some(name) = token.said(text).filter(|said| is_name && bare.contains(said)) {
             return Err(unsaid(&format!("function `{name}` is called by its name as a text"))
                 .hint(format!("call it as `{name}(…)`, and save again in a new session")));
         }

@@ -479,7 +479,7 @@ fn run_refuses_what_can_not_work_before_anything_happens() {
     for part in [
         "`eks::list_clusterz` does not exist",
         "a.rhai:2:",
-        "also a.rhai:4:1: `kube::get` takes 2 arguments",
+        "also a.rhai:4: `kube::get` takes 2 arguments",
         "did you mean `list_clusters`?",
     ] {
         assert!(stderr.contains(part), "{part} is missing in\n{stderr}");

@@ -106,7 +106,7 @@ fn a_return_ends_its_line_and_not_the_saved_runbook() {
     let create =
         |name: &str| format!("iam::create_role(#{{ role_name: \"{name}\", assume_role_policy_document: \"{{}}\" }});");
     let lines = format!(
-        "return 5; {}\nlet v = it;\nif v == 5 {{ return 6; }} {}\nif v == 4 {{ return 7; }} {}\n[v, iam::list_roles().roles.map(|role| role.role_name)]\nprint(`roles: ${{it}}`);\n:save s.rhai\n",
+        "return 5; {}\nlet v = it;\nif v == 5 {{ return 6; }} {}\nif v == 4 {{ return 7; }} {}\n[v, iam::list_roles().roles.map(|role| role.role_name).filter(|name| name.len() < 6)]\nprint(`roles: ${{it}}`);\n:save s.rhai\n",
         create("one"),
         create("two"),
         create("three")
