@@ -63,7 +63,8 @@ pub fn behind_links(path: &Path) -> Result<PathBuf> {
     Err(Error::other("its links lead in a circle"))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
