@@ -19,5 +19,6 @@ mod served;
 mod stage;
 mod terminal;
 mod tidy;
+mod timing;
 mod twin;
 mod wire_fuzz;
