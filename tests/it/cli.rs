@@ -201,7 +201,7 @@ fn ctrl_c_ends_a_read_at_once() {
         heard.recv_timeout(Duration::from_secs(20)).unwrap();
         ends_by_ctrl_c(child.unwrap())
     });
-    times.within("Ctrl-C while a read is not answered", 500, 1_000);
+    println!("{}", times.within("Ctrl-C while a read is not answered", 500, 1_000));
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn a_second_ctrl_c_ends_a_change_in_flight_at_once() {
         assert!(child.try_wait().unwrap().is_none(), "the first Ctrl-C did not leave the change its grace");
         ends_by_ctrl_c(child)
     });
-    times.within("a second Ctrl-C while a change is not answered", 500, 1_000);
+    println!("{}", times.within("a second Ctrl-C while a change is not answered", 500, 1_000));
 }
 
 #[test]

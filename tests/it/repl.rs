@@ -63,7 +63,7 @@ fn what_a_line_defines_the_next_ones_know() {
 }
 
 /// Ctrl-C brings the prompt back within 0.2 s.
-fn is_back_at_once(terminal: &Terminal, endless: &str) {
+fn is_back_at_once(terminal: &Terminal, endless: &str) -> String {
     let times = Times::of_five(|_| {
         terminal.enter(endless).see("Ctrl-C stops it");
         let pressed = Instant::now();
@@ -72,7 +72,7 @@ fn is_back_at_once(terminal: &Terminal, endless: &str) {
         terminal.clear();
         took
     });
-    times.within(endless, 200, 1_000);
+    times.within(endless, 200, 1_000)
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn ctrl_c_stops_what_runs_and_not_the_prompt() {
     let home = folder();
     let terminal = rehearsal(home.path());
     for endless in ["loop { let a = 1; }", "wait_until(#{ timeout: \"90000h\", every: \"1s\" }, || false)"] {
-        is_back_at_once(&terminal, endless);
+        println!("back after Ctrl-C: {}", is_back_at_once(&terminal, endless));
     }
     terminal.enter("40 + 2").see("\n42");
     assert_eq!(terminal.leave(), 0);
@@ -91,7 +91,7 @@ fn a_real_wait_is_left_at_once() {
     let home = folder();
     let terminal = Terminal::start(home.path(), &[], WIDE, &[("AWS_REGION", "us-west-2")]);
     terminal.see("ask> ");
-    is_back_at_once(&terminal, "clock::sleep(\"10m\")");
+    println!("back after Ctrl-C: {}", is_back_at_once(&terminal, "clock::sleep(\"10m\")"));
     assert_eq!(terminal.leave(), 0);
 }
 
@@ -498,7 +498,7 @@ fn a_cluster_that_does_not_answer_does_not_hold_up_typing() {
         terminal.clear();
         took
     });
-    times.within("Tab and a line while nobody answers", 500, 2_000);
+    println!("{}", times.within("Tab and a line while nobody answers", 500, 2_000));
     let begun = Instant::now();
     while heard.load(Ordering::Relaxed) < 2 {
         assert!(begun.elapsed() < Duration::from_secs(20), "nobody was asked for names");
