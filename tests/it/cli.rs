@@ -129,6 +129,48 @@ fn a_wrong_field_in_an_expression_is_told_with_what_was_meant_and_what_is_missin
 }
 
 #[test]
+fn an_expression_of_several_calls_is_refused_before_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    for expr in [
+        "print(\"begun\"); eks::create_cluster(#{ nam: \"x\" })",
+        "for n in [1] { print(\"begun\"); eks::create_cluster(#{ nam: \"x\" }); }",
+        "fn f() { print(\"begun\"); eks::create_cluster(#{ nam: \"x\" }) } f()",
+    ] {
+        let (code, stdout, stderr) = run(ekskit(folder.path()).args(["eval", "--rehearse", expr]));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{expr}\n{stderr}");
+        assert!(stderr.contains("unknown field `nam`") && stderr.contains("did you mean `name`?"), "{expr}\n{stderr}");
+    }
+}
+
+#[test]
+fn a_world_that_can_not_be_written_is_told_before_anything_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        vec!["eval", "--rehearse", "--world-out", "absent/x.yaml", "print(\"begun\")"],
+        vec!["twin", "serve", "--world-out", "absent/x.yaml"],
+    ] {
+        let (code, stdout, stderr) = run(ekskit(folder.path()).args(&arguments));
+        assert_eq!((code, stdout.as_str()), (1, ""), "{arguments:?}\n{stderr}");
+        assert!(stderr.contains("the world can not be written to `absent/x.yaml`"), "{arguments:?}\n{stderr}");
+    }
+}
+
+#[test]
+fn an_error_behind_many_warnings_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let warned = "let a = 1; print(a);\n".repeat(250);
+    let script = format!("{warned}parallel([|| {{ a += 1; }}]);\nprint(a);\n");
+    std::fs::write(folder.path().join("a.rhai"), script).unwrap();
+    let (code, stdout, _) = run(ekskit(folder.path()).args(["check", "a.rhai"]));
+    assert_eq!(code, 1, "{stdout}");
+    for part in ["a branch of `parallel` can not change `a`", "… and 49 warnings more", "1 error, 249 warnings"] {
+        assert!(stdout.contains(part), "{part} is missing in\n{}", &stdout[stdout.len() - 500..]);
+    }
+    let (code, stdout, _) = run(ekskit(folder.path()).args(["run", "a.rhai", "--rehearse"]));
+    assert_eq!((code, stdout.as_str()), (1, ""));
+}
+
+#[test]
 fn results_go_to_standard_output_and_everything_else_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let script = "print(\"hello\"); log::info(\"working\"); step \"s\" { 1 } #{ a: 1 }";
@@ -505,8 +547,12 @@ fn run_refuses_what_can_not_work_before_anything_happens() {
     std::fs::write(folder.path().join("a.rhai"), script).unwrap();
     let (code, stdout, stderr) = run(ekskit(folder.path()).args(["run", "a.rhai", "--rehearse"]));
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
-    for part in ["`eks::list_clusterz` does not exist", "a.rhai:2:", "1 mistake more", "did you mean `list_clusters`?"]
-    {
+    for part in [
+        "`eks::list_clusterz` does not exist",
+        "a.rhai:2:",
+        "also a.rhai:4: `kube::get` takes 2 arguments",
+        "did you mean `list_clusters`?",
+    ] {
         assert!(stderr.contains(part), "{part} is missing in\n{stderr}");
     }
     let allowed =

@@ -12,6 +12,7 @@ mod follow;
 mod kube;
 mod mutants;
 mod pages;
+mod piped;
 mod plan_ips;
 mod repl;
 mod scripts;
