@@ -354,8 +354,10 @@ impl World {
     pub fn stop_server(&mut self, cluster: &str) {
         self.kube.remove(cluster);
         let within = format!("{cluster}/");
-        if let Some(memory) = self.aws.get_mut(super::physics::autoscaler::MEMORY) {
-            memory.retain(|id, _| !id.starts_with(&within));
+        for memory in super::physics::MEMORIES {
+            if let Some(memory) = self.aws.get_mut(*memory) {
+                memory.retain(|id, _| !id.starts_with(&within));
+            }
         }
         self.pending.retain(|planned| !planned.table.starts_with("kube/") || !planned.id.starts_with(&within));
     }

@@ -50,6 +50,7 @@ pub fn bootstrap(world: &mut World, cluster: &str) {
         "spec": { "clusterIP": "172.20.0.1", "ports": [{ "name": "https", "port": 443, "protocol": "TCP" }] },
     });
     create(world, cluster, "services", service);
+    announce(world, cluster);
     // EKS makes it, and not the default one since 1.30.
     let class = json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "gp2" },
@@ -57,6 +58,27 @@ pub fn bootstrap(world: &mut World, cluster: &str) {
         "volumeBindingMode": "WaitForFirstConsumer",
     });
     create(world, cluster, "storageclasses.storage.k8s.io", class);
+}
+
+/// The API server says where it is: on EKS at the interfaces of its control plane, 443.
+fn announce(world: &mut World, cluster: &str) {
+    let made = world.find("eks/clusters", cluster).map(|cluster| &cluster["resources_vpc_config"]["_interfaces"]);
+    let interfaces = made.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let found = interfaces.filter_map(|id| world.find("ec2/network_interfaces", id));
+    let addresses: Vec<Value> = found.map(|interface| interface["private_ip_address"].clone()).collect();
+    let port = json!({ "name": "https", "port": 443, "protocol": "TCP" });
+    let metadata = |labels: Value| json!({ "name": "kubernetes", "namespace": "default", "labels": labels });
+    let listed: Vec<Value> = addresses.iter().map(|address| json!({ "ip": address })).collect();
+    let endpoints = json!({ "metadata": metadata(json!({ "endpointslice.kubernetes.io/skip-mirror": "true" })),
+        "subsets": [{ "addresses": listed, "ports": [port] }] });
+    let ready = |address: &Value| json!({ "addresses": [address], "conditions": { "ready": true } });
+    let listed: Vec<Value> = addresses.iter().map(ready).collect();
+    let slice = json!({ "metadata": metadata(json!({ "kubernetes.io/service-name": "kubernetes" })),
+        "addressType": "IPv4", "endpoints": listed, "ports": [port] });
+    if !addresses.is_empty() {
+        create(world, cluster, "endpoints", endpoints);
+        create(world, cluster, "endpointslices.discovery.k8s.io", slice);
+    }
 }
 
 /// What every namespace gets when it is made.
@@ -127,4 +149,26 @@ fn roles() -> [(&'static str, Value); 7] {
         ("system:discovery", json!([{ "nonResourceURLs": found, "verbs": ["get"] }])),
         ("system:public-info-viewer", json!([{ "nonResourceURLs": about, "verbs": ["get"] }])),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_server_is_found_at_the_interfaces_of_its_control_plane() {
+        let mut world = World::new(1).unwrap();
+        for (id, address) in [("eni-1", "10.0.0.5"), ("eni-2", "10.0.16.9"), ("eni-3", "10.0.32.1")] {
+            world.put("ec2/network_interfaces", id, json!({ "private_ip_address": address }));
+        }
+        let own = json!({ "resources_vpc_config": { "_interfaces": ["eni-1", "eni-2"] } });
+        world.put("eks/clusters", "prod", own);
+        world.start_server("prod");
+        let behind = |kind: &str| world.store("prod").unwrap().get(kind, "default/kubernetes").cloned().unwrap();
+        let wanted = json!([{ "ip": "10.0.0.5" }, { "ip": "10.0.16.9" }]);
+        assert_eq!(behind("endpoints")["subsets"][0]["addresses"], wanted);
+        let slice = behind("endpointslices.discovery.k8s.io");
+        assert_eq!(slice["endpoints"][1]["addresses"], json!(["10.0.16.9"]));
+        assert_eq!(slice["endpoints"].as_array().unwrap().len(), 2);
+    }
 }

@@ -1,5 +1,7 @@
 //! What the server refuses of an object, field by field, in its own words.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::kinds::Served;
@@ -225,7 +227,7 @@ fn workload(served: &Served, old: Option<&Value>, new: &Value, wrong: &mut Vec<W
     for key in spec["template"]["metadata"]["labels"].as_object().into_iter().flat_map(|map| map.keys()) {
         key_of("spec.template.labels", key, wrong);
     }
-    pod::spec(&spec["template"]["spec"], "spec.template.spec", wrong);
+    pod::spec(&with_claims(spec), "spec.template.spec", wrong);
     let policy = &spec["template"]["spec"]["restartPolicy"];
     if !policy.is_null() && policy != "Always" {
         wrong.push(unsupported("spec.template.spec.restartPolicy", policy, &["Always"]));
@@ -325,14 +327,35 @@ pub(super) fn without(value: &Value, keys: &[&str]) -> Value {
     Value::Object(map.into_iter().filter(|(key, value)| !keys.contains(&key.as_str()) && !value.is_null()).collect())
 }
 
+/// The pods of a template, with the volumes that a StatefulSet claims for each.
+fn with_claims(spec: &Value) -> Cow<'_, Value> {
+    let claims: Vec<&Value> = items(spec, "volumeClaimTemplates").map(|(_, claim)| claim).collect();
+    let pod = &spec["template"]["spec"];
+    if claims.is_empty() || !pod.is_object() {
+        return Cow::Borrowed(pod);
+    }
+    let mut volumes = pod["volumes"].as_array().cloned().unwrap_or_default();
+    volumes.extend(claims.iter().map(|claim| json!({ "name": claim["metadata"]["name"], "emptyDir": {} })));
+    let mut pod = pod.clone();
+    pod["volumes"] = Value::Array(volumes);
+    Cow::Owned(pod)
+}
+
 fn job(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     let spec = &new["spec"];
     job_spec(spec, "spec", wrong);
-    if let Some(old) = old.filter(|old| old["spec"]["suspend"] != true) {
-        for field in ["template", "selector", "completions"] {
-            if old["spec"][field] != spec[field] {
-                wrong.push(invalid(format!("spec.{field}"), &spec[field], IMMUTABLE));
-            }
+    let Some(old) = old else { return };
+    if old["spec"]["completions"] != spec["completions"] {
+        let why = match spec["completionMode"] == "Indexed" {
+            true if spec["completions"] == spec["parallelism"] => None,
+            true => Some("can only be modified in tandem with spec.parallelism"),
+            false => Some(IMMUTABLE),
+        };
+        wrong.extend(why.map(|why| invalid("spec.completions", &spec["completions"], why)));
+    }
+    for field in ["template", "selector"].into_iter().filter(|_| old["spec"]["suspend"] != true) {
+        if old["spec"][field] != spec[field] {
+            wrong.push(invalid(format!("spec.{field}"), &spec[field], IMMUTABLE));
         }
     }
 }

@@ -65,7 +65,7 @@ fn port_name(name: &str, at: &str, wrong: &mut Vec<Wrong>) {
 pub(super) fn pod(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     spec(&new["spec"], "spec", wrong);
     let Some(old) = old else { return };
-    if frozen(&old["spec"]) != frozen(&new["spec"]) {
+    if frozen(&old["spec"], &new["spec"]) != frozen(&new["spec"], &new["spec"]) {
         let why = "pod updates may not change fields other than `spec.containers[*].image`,\
                    `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
                    existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
@@ -74,9 +74,12 @@ pub(super) fn pod(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     }
 }
 
-/// What of a pod can not be changed.
-fn frozen(spec: &Value) -> Value {
+/// What of a pod can not be changed; of its gates those that it keeps.
+fn frozen(spec: &Value, kept: &Value) -> Value {
     let mut spec = without(spec, &["activeDeadlineSeconds", "tolerations", "nodeName"]);
+    let gates = |spec: &Value| spec["schedulingGates"].as_array().cloned().unwrap_or_default();
+    let left: Vec<Value> = gates(&spec).into_iter().filter(|gate| gates(kept).contains(gate)).collect();
+    spec["schedulingGates"] = Value::Array(left);
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for one in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(map) = one.as_object_mut() {

@@ -10,7 +10,7 @@ use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
 use super::typed::{self, Misfits};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
-use crate::twin::physics::job;
+use crate::twin::physics::{job, pod};
 use crate::twin::world::World;
 
 /// What becomes of unknown fields.
@@ -695,6 +695,15 @@ pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Valu
     }
     typed::settle(served, object);
     defaults::begin(served, object);
+    let now = world.now_text();
+    if served.table == "persistentvolumes" && object["status"]["lastPhaseTransitionTime"].is_null() {
+        object["status"]["lastPhaseTransitionTime"] = json!(now);
+    }
+    if object["spec"]["schedulingGates"].as_array().is_some_and(|gates| served.table == "pods" && !gates.is_empty()) {
+        let gated = json!({ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates", "lastProbeTime": null });
+        pod::set_condition(object, &now, gated);
+    }
 }
 
 /// Stores a new object with what makes it one; a namespace gets what every namespace has.

@@ -33,6 +33,7 @@ fn count(world: &mut World) {
         let Some(store) = world.store(&cluster) else { continue };
         let now = world.now;
         let budgets = concerned(world, &cluster, store);
+        let unmanaged = unmanaged(store, &budgets);
         let statuses: Vec<(String, Value, Option<Timestamp>, bool)> = budgets
             .into_iter()
             .filter_map(|key| Some((store.get(BUDGETS, &key)?, key)))
@@ -46,15 +47,52 @@ fn count(world: &mut World) {
             let Some(store) = world.store_mut(&cluster) else { break };
             let is_news = store.get(BUDGETS, &key).is_some_and(|budget| budget["status"] != status);
             store.change(BUDGETS, &key, |budget| budget["status"] = status);
-            let told = store.get(BUDGETS, &key).cloned().filter(|_| is_empty && is_news);
-            if let Some(budget) = told {
-                event::normal(world, &cluster, &budget, "NoPods", "No matching pods found", "controllermanager");
+            let told = store.get(BUDGETS, &key).cloned().filter(|_| is_news);
+            if let Some(budget) = told.as_ref().filter(|_| is_empty) {
+                event::normal(world, &cluster, budget, "NoPods", "No matching pods found", "controllermanager");
+            }
+            if let Some(budget) = told.filter(|_| unmanaged.contains(&key)) {
+                tell_unmanaged(world, &cluster, &budget);
             }
             if let Some(next) = next {
                 timer::look_at(world, &cluster, BUDGETS, &key, next);
             }
         }
     }
+}
+
+/// Budgets that would have to know how many pods there should be, and have some that nobody controls.
+fn unmanaged(store: &Store, budgets: &BTreeSet<String>) -> BTreeSet<String> {
+    let is_lost = |key: &&String| {
+        store.get(BUDGETS, key).is_some_and(|budget| {
+            let spec = &budget["spec"];
+            let counts_owners = !spec["maxUnavailable"].is_null() || spec["minAvailable"].is_string();
+            let mut pods = store.within("pods", text(&budget["metadata"], "namespace")).map(|(_, pod)| pod);
+            let is_alone =
+                |pod: &Value| covers(budget, &pod["metadata"]["labels"]) && pod::controller_of(pod).is_none();
+            counts_owners && pods.any(is_alone)
+        })
+    };
+    budgets.iter().filter(is_lost).cloned().collect()
+}
+
+fn tell_unmanaged(world: &mut World, cluster: &str, budget: &Value) {
+    let selector = &budget["spec"]["selector"];
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default())).collect();
+    let rules = list(&selector["matchExpressions"]).iter().map(|one| {
+        let values: Vec<&str> = list(&one["values"]).iter().filter_map(Value::as_str).collect();
+        let (key, operator) = (text(one, "key"), text(one, "operator"));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{}],}},", values.join(" "))
+    });
+    let rules: String = rules.collect();
+    let message = format!(
+        "Pods selected by this PodDisruptionBudget (selector: &LabelSelector{{MatchLabels:map[string]string{{{labels}}},\
+         MatchExpressions:[]LabelSelectorRequirement{{{rules}}},}}) were found to be unmanaged. As a result, the status \
+         of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods \
+         please set \".spec.minAvailable\" field of the PDB to an integer value."
+    );
+    event::warning(world, cluster, budget, "UnmanagedPods", &message, "controllermanager");
 }
 
 /// Budgets that changed, and those of pods that did; where owners changed, those of their namespace.

@@ -1,10 +1,12 @@
 //! CronJobs: a Job whenever the schedule says so.
 
 use jiff::Timestamp;
+use jiff::tz::{Offset, TimeZone};
 use serde_json::{Value, json};
 
+use super::job::is_over;
 use super::pod;
-use super::schedule::Schedule;
+use super::schedule::{Schedule, zone};
 use super::selection::{list, text};
 use super::timer::time;
 use super::{event, timer};
@@ -23,7 +25,7 @@ pub fn run(world: &mut World) {
         let concerned = world.changes().of(&cluster).concerned(store.index(), CRON_JOBS);
         for key in concerned {
             let found = world.store(&cluster).and_then(|store| store.get(CRON_JOBS, &key)).cloned();
-            if let Some(cron) = found.filter(|cron| !pod::is_ending(cron)) {
+            if let Some(cron) = found {
                 Cron { cluster: cluster.clone(), key, status: cron["status"].clone(), cron, now: world.now }
                     .step(world);
             }
@@ -39,10 +41,6 @@ struct Cron {
     now: Timestamp,
 }
 
-fn is_over(job: &Value) -> bool {
-    pod::has_condition(job, "Complete") || pod::has_condition(job, "Failed")
-}
-
 impl Cron {
     fn jobs(&self, world: &World) -> Vec<Value> {
         let Some(store) = world.store(&self.cluster) else { return Vec::new() };
@@ -51,8 +49,8 @@ impl Cron {
 
     fn step(mut self, world: &mut World) {
         self.follow(world);
-        self.clean(world);
-        if self.cron["spec"]["suspend"] != true {
+        if !pod::is_ending(&self.cron) {
+            self.clean(world);
             self.schedule(world);
         }
         let status = std::mem::take(&mut self.status);
@@ -66,29 +64,35 @@ impl Cron {
     /// Notes which of its Jobs are under way.
     fn follow(&mut self, world: &mut World) {
         let jobs = self.jobs(world);
-        let before = list(&self.status["active"]).to_vec();
-        let mut active = Vec::new();
-        for reference in before {
-            let name = text(&reference, "name");
-            let Some(job) = jobs.iter().find(|job| job["metadata"]["uid"] == reference["uid"]) else {
-                let message = format!("Active job went missing: {name}");
-                event::normal(world, &self.cluster, &self.cron, "MissingJob", &message, WHO);
-                continue;
-            };
+        let mut active = list(&self.status["active"]).to_vec();
+        for job in &jobs {
+            let (name, uid) = (text(&job["metadata"], "name"), &job["metadata"]["uid"]);
+            let known = active.iter().position(|one| one["uid"] == *uid);
             if !is_over(job) {
-                active.push(reference);
+                if known.is_none() {
+                    let message = format!("Saw a job that the controller did not create or forgot: {name}");
+                    event::warning(world, &self.cluster, &self.cron, "UnexpectedJob", &message, WHO);
+                }
                 continue;
             }
-            let (word, ended) = match pod::has_condition(job, "Complete") {
-                true => ("Complete", text(&job["status"], "completionTime").to_owned()),
-                false => ("Failed", String::new()),
-            };
-            if !ended.is_empty() {
-                self.status["lastSuccessfulTime"] = json!(ended);
+            let is_done = pod::has_condition(job, "Complete");
+            if let Some(at) = known {
+                active.remove(at);
+                let word = if is_done { "Complete" } else { "Failed" };
+                let message = format!("Saw completed job: {name}, condition: {word}");
+                event::normal(world, &self.cluster, &self.cron, "SawCompletedJob", &message, WHO);
             }
-            let message = format!("Saw completed job: {name}, condition: {word}");
-            event::normal(world, &self.cluster, &self.cron, "SawCompletedJob", &message, WHO);
+            let ended = time(&job["status"], "completionTime").filter(|_| is_done);
+            if ended > time(&self.status, "lastSuccessfulTime") {
+                self.status["lastSuccessfulTime"] = job["status"]["completionTime"].clone();
+            }
         }
+        let is_there = |one: &Value| jobs.iter().any(|job| job["metadata"]["uid"] == one["uid"]);
+        for missing in active.iter().filter(|one| !is_there(one)) {
+            let message = format!("Active job went missing: {}", text(missing, "name"));
+            event::normal(world, &self.cluster, &self.cron, "MissingJob", &message, WHO);
+        }
+        active.retain(is_there);
         self.set_active(active);
     }
 
@@ -120,41 +124,44 @@ impl Cron {
     /// Starts what is due, and waits for the next time.
     fn schedule(&mut self, world: &mut World) {
         let spec = self.cron["spec"].clone();
-        let zone = spec["timeZone"].as_str().unwrap_or("UTC");
-        if !matches!(zone, "UTC" | "Etc/UTC" | "GMT" | "Etc/GMT") {
-            let message = format!("invalid timeZone: \"{zone}\": a rehearsal keeps UTC only");
+        let name = text(&spec, "timeZone");
+        let Some(zone) = zone(name) else {
+            let message = format!("invalid timeZone: \"{name}\": unknown time zone {name}");
             return event::warning(world, &self.cluster, &self.cron, "UnknownTimeZone", &message, WHO);
+        };
+        if spec["suspend"] == true {
+            return;
         }
         let written = text(&spec, "schedule");
         let Some(schedule) = Schedule::parse(written) else {
             let message = format!("unparseable schedule: \"{written}\"");
             return event::warning(world, &self.cluster, &self.cron, "UnparseableSchedule", &message, WHO);
         };
-        let due = self.due(&schedule);
+        let due = self.due(&schedule, &zone);
         if let Some(due) = due {
-            self.start(world, due);
+            self.start(world, due, &zone);
         }
-        if let Some(next) = schedule.next(self.now) {
+        if let Some(next) = schedule.next(self.now, &zone) {
             timer::look_at(world, &self.cluster, CRON_JOBS, &self.key, next);
         }
     }
 
     /// The latest time that has passed since it last looked.
-    fn due(&self, schedule: &Schedule) -> Option<Timestamp> {
+    fn due(&self, schedule: &Schedule, zone: &TimeZone) -> Option<Timestamp> {
         let since =
             time(&self.status, "lastScheduleTime").or_else(|| time(&self.cron["metadata"], "creationTimestamp"))?;
         let deadline = self.cron["spec"]["startingDeadlineSeconds"].as_i64();
-        let since = deadline.map_or(since, |seconds| since.max(timer::after(self.now, -seconds - 1)));
+        let since = deadline.map_or(since, |seconds| since.max(timer::after(self.now, -seconds)));
         let mut due = None;
-        let mut next = schedule.next(since);
+        let mut next = schedule.next(since, zone);
         while let Some(time) = next.filter(|time| *time <= self.now) {
             due = Some(time);
-            next = schedule.next(time);
+            next = schedule.next(time, zone);
         }
         due
     }
 
-    fn start(&mut self, world: &mut World, due: Timestamp) {
+    fn start(&mut self, world: &mut World, due: Timestamp, zone: &TimeZone) {
         let policy = text(&self.cron["spec"], "concurrencyPolicy").to_owned();
         let active = list(&self.status["active"]).to_vec();
         if policy == "Forbid" && !active.is_empty() {
@@ -174,7 +181,7 @@ impl Cron {
         // The minute is in the name, so that one time has one Job.
         let name = format!("{}-{}", text(&self.cron["metadata"], "name"), due.as_second() / 60);
         let mut annotations = template["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-        annotations.insert("batch.kubernetes.io/cronjob-scheduled-timestamp".to_owned(), json!(moment::text(due)));
+        annotations.insert("batch.kubernetes.io/cronjob-scheduled-timestamp".to_owned(), json!(shown(due, zone)));
         let job = json!({
             "metadata": {
                 "name": name,
@@ -198,6 +205,12 @@ impl Cron {
         let message = format!("Created job {name}");
         event::normal(world, &self.cluster, &self.cron, "SuccessfulCreate", &message, WHO);
     }
+}
+
+/// A time as the clocks of a zone show it, with how far they are from UTC.
+fn shown(time: Timestamp, zone: &TimeZone) -> String {
+    let offset = zone.to_offset(time);
+    if offset == Offset::UTC { moment::text(time) } else { time.display_with_offset(offset).to_string() }
 }
 
 #[cfg(test)]
@@ -264,6 +277,32 @@ mod tests {
             assert_eq!(list(&status(&world)["active"]).len(), wanted, "{policy}");
             assert_eq!(jobs(&world), wanted, "{policy}");
         }
+    }
+
+    #[test]
+    fn the_clocks_of_its_time_zone_count() {
+        let mut far = world(json!({ "schedule": "0 9 * * *", "timeZone": "Asia/Kolkata" }), None);
+        pass(&mut far, 24 * 60);
+        let job = far.store("prod").unwrap().list(JOBS).values().next().cloned().unwrap();
+        let told = text(&job["metadata"]["annotations"], "batch.kubernetes.io/cronjob-scheduled-timestamp");
+        assert!(told.ends_with("T09:00:00+05:30"), "{told}");
+        assert_eq!(time(&status(&far), "lastScheduleTime"), told.parse().ok());
+        let mut nowhere = world(json!({ "timeZone": "Atlantis/Poseidonis" }), None);
+        pass(&mut nowhere, 30);
+        assert_eq!(jobs(&nowhere), 0);
+    }
+
+    #[test]
+    fn a_job_that_somebody_else_starts_from_it_counts_when_it_is_done() {
+        let mut world = world(json!({ "schedule": "0 0 1 1 *" }), None);
+        let cron = world.store("prod").unwrap().get(CRON_JOBS, "default/tick").cloned().unwrap();
+        let job = json!({ "metadata": { "name": "by-hand", "namespace": "default", "ownerReferences": pod::owned_by(&cron) },
+            "spec": cron["spec"]["jobTemplate"]["spec"] });
+        kube::create(&mut world, "prod", JOBS, job);
+        settle(&mut world);
+        assert_eq!(status(&world)["active"], Value::Null, "it is not one of its own");
+        pass(&mut world, 5);
+        assert!(status(&world)["lastSuccessfulTime"].is_string());
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Rollout {
         let store = world.store(cluster)?;
         let deployment = store.get(DEPLOYMENTS, key)?.clone();
         let own = store.owned(text(&deployment["metadata"], "uid"), REPLICA_SETS).map(|(_, set)| set);
-        let mut sets: Vec<Value> = own.filter(|set| !pod::is_ending(set)).cloned().collect();
+        let mut sets: Vec<Value> = own.cloned().collect();
         sets.sort_by_key(|set| (text(&set["metadata"], "creationTimestamp").to_owned(), revision(set), key_of(set)));
         let template = &deployment["spec"]["template"];
         // A template that came past the API server lacks defaults that its set has: the name tells it, too.
@@ -294,6 +294,11 @@ impl Rollout {
         let most = self.sum("spec", "replicas") - least - coming;
         if most <= 0 {
             return false;
+        }
+        // Those counts are older than that size: once they are new, this is looked at again.
+        let is_behind = |set: &Value| size(set) > 0 && number(set, "status", "availableReplicas") > size(set);
+        if self.others.iter().any(is_behind) {
+            return true;
         }
         let mut sizes: Vec<(String, i64, i64)> = self
             .others

@@ -9,6 +9,7 @@ use super::{Controller, pod};
 use crate::twin::Arrival;
 use crate::twin::kube;
 use crate::twin::kube::index::{Changed, Place};
+use crate::twin::kube::remove::Options;
 use crate::twin::kube::store::Store;
 use crate::twin::world::World;
 
@@ -103,10 +104,15 @@ fn foreground(world: &mut World, cluster: &str, kind: &str, key: &str) {
     let Some(object) = store.get(kind, key) else { return };
     let owned = dependents(store, &object["metadata"]["uid"]);
     for (kind, key, _) in &owned {
-        let is_ending = world.store(cluster).and_then(|store| store.get(kind, key)).is_some_and(pod::is_ending);
-        if !is_ending {
-            kube::delete(world, cluster, kind, key);
-        }
+        let Some(store) = world.store(cluster) else { return };
+        let Some(object) = store.get(kind, key).filter(|object| !pod::is_ending(object)) else { continue };
+        // What owns something itself waits for that, too.
+        let waits = !dependents(store, &object["metadata"]["uid"]).is_empty();
+        let policy = if waits { "Foreground" } else { "Background" };
+        let options = Options::default().with_params("", policy, "").unwrap_or_default();
+        let Some(served) = kube::kinds::of_table(store, kind) else { continue };
+        // What is gone already needs nothing more.
+        let _ = kube::remove::delete(world, cluster, &served, key, &options);
     }
     let Some(store) = world.store(cluster) else { return };
     let blocks = |(kind, key, blocks): &(String, String, bool)| *blocks && store.get(kind, key).is_some();

@@ -29,6 +29,17 @@ const COMPLETES: &str = "ekskit.dev/completes";
 /// The same, with this code; of a pod of a Job anything that is no number: it runs on.
 const EXIT_CODE: &str = "ekskit.dev/exit-code";
 
+/// Of a node: somebody else plays its kubelet.
+const KUBELET: &str = "ekskit.dev/kubelet";
+
+/// The code of a container that SIGTERM has ended.
+const TERMINATED: i64 = 143;
+
+/// Whether the twin runs the pods of a node.
+fn is_run(node: &Value) -> bool {
+    node["metadata"]["annotations"][KUBELET] != "elsewhere"
+}
+
 /// The code with which a pod ends as soon as it has started.
 fn exit_code(pod: &Value) -> Option<i64> {
     let annotations = &pod["metadata"]["annotations"];
@@ -54,7 +65,7 @@ fn start(world: &mut World) {
             .into_iter()
             .filter_map(|key| Some((key.to_owned(), store.get("pods", key)?)))
             .filter(|(_, pod)| text(&pod["status"], "phase") == "Pending" && !pod::is_ending(pod))
-            .filter(|(_, pod)| pod["spec"]["nodeName"].as_str().is_some_and(|node| nodes.contains_key(node)))
+            .filter(|(_, pod)| nodes.get(text(&pod["spec"], "nodeName")).is_some_and(is_run))
             .map(|(key, pod)| (key, pod.clone()))
             .collect();
         for (key, pod) in waiting {
@@ -174,8 +185,14 @@ fn arrive(world: &mut World, id: &str, to: &str) {
         }
         _ => {
             let pod = world.store(cluster).and_then(|store| store.get("pods", key));
-            if pod.is_some_and(|pod| pod::is_ending(pod) && list(&pod["metadata"]["finalizers"]).is_empty()) {
-                take_away(world, cluster, key);
+            let Some(pod) = pod.filter(|pod| pod::is_ending(pod)) else { return };
+            if list(&pod["metadata"]["finalizers"]).is_empty() {
+                return take_away(world, cluster, key);
+            }
+            // Whoever holds it still sees how it ended: by a signal.
+            let now = world.now_text();
+            if let Some(store) = world.store_mut(cluster) {
+                store.change("pods", key, |pod| ended(pod, TERMINATED, &now));
             }
         }
     }
@@ -246,7 +263,7 @@ fn started(pod: &mut Value, now: &str) {
 /// The containers of a pod ended with this code, now. Where they are to be started again, that is not tried without end.
 fn ended(pod: &mut Value, code: i64, now: &str) {
     let policy = text(&pod["spec"], "restartPolicy");
-    let starts_again = code != 0 && policy != "Never";
+    let starts_again = code != 0 && policy != "Never" && !pod::is_ending(pod);
     let reason = if code == 0 { "Completed" } else { "Error" };
     for one in pod["status"]["containerStatuses"].as_array_mut().into_iter().flatten() {
         let since = one["state"]["running"]["startedAt"].as_str().unwrap_or(now).to_owned();
@@ -309,10 +326,16 @@ fn end(world: &mut World) {
         let Some(store) = world.store(&cluster) else { continue };
         let changes = world.changes();
         let changed = changes.of(&cluster).keys("pods").iter();
+        let is_held = |pod: &Value| !list(&pod["metadata"]["finalizers"]).is_empty();
         let ending: Vec<(String, bool)> = changed
             .filter_map(|key| Some((key, store.get("pods", key)?)))
-            .filter(|(_, pod)| pod::is_ending(pod) && list(&pod["metadata"]["finalizers"]).is_empty())
-            .map(|(key, pod)| (key.clone(), pod["spec"]["nodeName"].is_null() || pod::is_over(pod)))
+            .filter(|(_, pod)| pod::is_ending(pod))
+            .map(|(key, pod)| (key, pod, pod["spec"]["nodeName"].is_null() || pod::is_over(pod)))
+            .filter(|(_, pod, is_idle)| match is_idle {
+                true => !is_held(pod),
+                false => store.get("nodes", text(&pod["spec"], "nodeName")).is_none_or(is_run),
+            })
+            .map(|(key, _, is_idle)| (key.clone(), is_idle))
             .collect();
         for (key, at_once) in ending {
             let id = format!("{cluster}/{key}");
@@ -332,6 +355,7 @@ fn follow(world: &mut World) {
         let changes = world.changes();
         let Some(store) = world.store_mut(&cluster) else { continue };
         let nodes = changes.of(&cluster).keys("nodes").iter().filter_map(|name| store.get("nodes", name));
+        let nodes = nodes.filter(|node| is_run(node));
         let mut keys: Vec<(String, bool)> = nodes
             .flat_map(|node| {
                 let is_lost = is_lost(node);
@@ -402,6 +426,21 @@ mod tests {
     }
 
     #[test]
+    fn pods_of_a_node_that_somebody_else_plays_are_left_to_him() {
+        let mut world = world("nginx:1", true);
+        world.forget("kube/pods", "prod/x/a");
+        let elsewhere = json!({ KUBELET: "elsewhere" });
+        world.store_mut("prod").unwrap().change("nodes", "n1", |node| node["metadata"]["annotations"] = elsewhere);
+        start(&mut world);
+        assert!(world.pending().is_empty(), "it does not start");
+        world.store_mut("prod").unwrap().change("pods", "x/a", |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-11-02T09:00:00Z");
+        });
+        end(&mut world);
+        assert!(world.pending().is_empty(), "nor does it end");
+    }
+
+    #[test]
     fn a_pod_without_address_does_not_start() {
         let mut world = world("nginx:1", false);
         pass(&mut world, 100);
@@ -424,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_pod_ends_after_a_while_and_keeps_to_its_finalizers() {
+    fn a_deleted_pod_ends_after_a_while() {
         let mut world = world("nginx:1", true);
         world.forget("kube/pods", "prod/x/a");
         let mark = |finalizers: Value| {
@@ -433,14 +472,28 @@ mod tests {
                 pod["metadata"]["finalizers"] = finalizers;
             }
         };
-        world.store_mut("prod").unwrap().change("pods", "x/a", mark(json!(["x/y"])));
-        end(&mut world);
-        assert!(world.pending().is_empty());
         world.store_mut("prod").unwrap().change("pods", "x/a", mark(json!([])));
         end(&mut world);
         pass(&mut world, 4);
         assert!(pod_of(&world).is_object());
         pass(&mut world, 5);
+        assert_eq!(pod_of(&world), Value::Null);
+    }
+
+    #[test]
+    fn a_deleted_pod_that_somebody_holds_ends_and_stays_until_he_lets_go() {
+        let mut world = world("nginx:1", true);
+        pass(&mut world, 8);
+        world.forget("kube/pods", "prod/x/a");
+        world.store_mut("prod").unwrap().change("pods", "x/a", |pod| {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-11-02T09:00:00Z");
+            pod["metadata"]["finalizers"] = json!(["x/y"]);
+        });
+        end(&mut world);
+        pass(&mut world, 5);
+        assert_eq!(pod_of(&world)["status"]["phase"], "Failed");
+        world.store_mut("prod").unwrap().change("pods", "x/a", |pod| pod["metadata"]["finalizers"] = json!([]));
+        end(&mut world);
         assert_eq!(pod_of(&world), Value::Null);
     }
 }

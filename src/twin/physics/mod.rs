@@ -9,7 +9,9 @@ pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 pub mod event;
+pub mod failure;
 pub mod garbage;
+pub mod indexes;
 pub mod job;
 pub mod join;
 pub mod kubelet;
@@ -103,6 +105,9 @@ const CONTROLLERS: &[&[Controller]] = &[
     eks::nodegroup::CONTROLLERS,
     balancer::CONTROLLERS,
 ];
+
+/// Tables of what controllers keep in their memory, by cluster and something of it: it goes with the cluster.
+pub const MEMORIES: &[&str] = &[autoscaler::MEMORY, job::MEMORY];
 
 /// More rounds than any chain of controllers needs: two that undo each other's work are a bug of the twin.
 const ROUNDS_MAX: usize = 200;

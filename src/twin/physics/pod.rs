@@ -1,5 +1,7 @@
 //! Pods as every controller sees them: whose they are, how far they are, how they are made from a template.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -43,16 +45,54 @@ pub fn on_host_network(pod: &Value) -> bool {
     pod["spec"]["hostNetwork"] == true
 }
 
-/// Since when a pod has been ready; none: it is not.
+/// Since when a pod has been ready; none: it is not, or ends.
 pub fn ready_since(pod: &Value) -> Option<Timestamp> {
-    let conditions = list(&pod["status"]["conditions"]).iter();
-    let mut ready = conditions.filter(|one| one["type"] == "Ready" && one["status"] == "True");
-    ready.next().filter(|_| !is_ending(pod)).map(|one| timer::time(one, "lastTransitionTime").unwrap_or(Timestamp::MIN))
+    served_since(pod).filter(|_| !is_ending(pod))
+}
+
+/// Since when a pod has been ready, also one that ends; none: it is not.
+fn served_since(pod: &Value) -> Option<Timestamp> {
+    let mut conditions = list(&pod["status"]["conditions"]).iter();
+    let ready = conditions.find(|one| one["type"] == "Ready" && one["status"] == "True");
+    ready.map(|one| timer::time(one, "lastTransitionTime").unwrap_or(Timestamp::MIN))
+}
+
+/// When a pod counts as available even while it ends; none: it is not ready.
+pub fn serves_at(pod: &Value, min_ready_seconds: i64) -> Option<Timestamp> {
+    served_since(pod).map(|since| timer::after(since, min_ready_seconds))
 }
 
 /// When a pod counts as available: it has been ready for so many seconds; none: it is not ready.
 pub fn available_at(pod: &Value, min_ready_seconds: i64) -> Option<Timestamp> {
     ready_since(pod).map(|since| timer::after(since, min_ready_seconds))
+}
+
+/// How much a pod serves, to be compared: least without a node, not started, not ready, cheap by its own word, on a node
+/// with many of the same, ready for a short time, often restarted, young.
+pub fn worth(pod: &Value, neighbours: usize, now: Timestamp) -> impl Ord + use<> {
+    let age = |time: Option<Timestamp>| {
+        let seconds = time.map_or(0, |time| now.as_second().saturating_sub(time.as_second()));
+        // Ages count by their order of magnitude only, so that zones do not empty one after the other.
+        seconds.max(1).ilog2()
+    };
+    let phase = match text(&pod["status"], "phase") {
+        "Pending" | "" => 0,
+        "Unknown" => 1,
+        _ => 2,
+    };
+    let cost = text(&pod["metadata"]["annotations"], "controller.kubernetes.io/pod-deletion-cost");
+    let restarts = list(&pod["status"]["containerStatuses"]).iter().filter_map(|one| one["restartCount"].as_i64());
+    (
+        !text(&pod["spec"], "nodeName").is_empty(),
+        phase,
+        ready_since(pod).is_some(),
+        cost.parse::<i64>().unwrap_or(0),
+        Reverse(neighbours),
+        age(ready_since(pod)),
+        Reverse(restarts.max().unwrap_or(0)),
+        age(timer::time(&pod["metadata"], "creationTimestamp")),
+        Reverse(text(&pod["metadata"], "creationTimestamp").to_owned()),
+    )
 }
 
 /// Whether an owner with this selector may take an object that belongs to nobody.

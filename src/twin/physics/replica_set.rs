@@ -124,36 +124,13 @@ fn step(store: &Store, key: &str, set: &Value, now: Timestamp) -> Step {
     Step { key: key.to_owned(), create: wanted.saturating_sub(pods.len()), delete, status, next }
 }
 
-/// Those go first that serve least: without a node, not started, not ready, cheap by their own word, on a node with many
-/// of the same, ready for a short time, often restarted, young.
+/// Those go first that serve least.
 fn first_to_go(store: &Store, set: &Value, pods: Vec<(&str, &Value)>, count: usize, now: Timestamp) -> Vec<String> {
     let neighbours = neighbours(store, set);
     let mut order: Vec<(&str, &Value)> = pods;
-    let age = |time: Option<Timestamp>| {
-        let seconds = time.map_or(0, |time| now.as_second().saturating_sub(time.as_second()));
-        // Ages count by their order of magnitude only, so that zones do not empty one after the other.
-        seconds.max(1).ilog2()
-    };
     order.sort_by_cached_key(|(key, pod)| {
-        let phase = match text(&pod["status"], "phase") {
-            "Pending" | "" => 0,
-            "Unknown" => 1,
-            _ => 2,
-        };
-        let cost = text(&pod["metadata"]["annotations"], "controller.kubernetes.io/pod-deletion-cost");
-        let restarts = list(&pod["status"]["containerStatuses"]).iter().filter_map(|one| one["restartCount"].as_i64());
-        let node = text(&pod["spec"], "nodeName");
-        (
-            !node.is_empty(),
-            phase,
-            pod::ready_since(pod).is_some(),
-            cost.parse::<i64>().unwrap_or(0),
-            Reverse(neighbours.get(node).copied().unwrap_or(0)),
-            age(pod::ready_since(pod)),
-            Reverse(restarts.max().unwrap_or(0)),
-            age(timer::time(&pod["metadata"], "creationTimestamp")),
-            Reverse((text(&pod["metadata"], "creationTimestamp").to_owned(), (*key).to_owned())),
-        )
+        let beside = neighbours.get(text(&pod["spec"], "nodeName")).copied().unwrap_or(0);
+        (pod::worth(pod, beside, now), Reverse((*key).to_owned()))
     });
     order.into_iter().take(count).map(|(key, _)| key.to_owned()).collect()
 }

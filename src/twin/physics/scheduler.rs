@@ -164,19 +164,20 @@ impl Room {
         }
     }
 
-    /// Why a pod does not fit in.
-    fn lacks(&self, pod: &Value) -> Vec<&'static str> {
-        let mut lacks = Vec::new();
+    /// Why a pod does not fit in, and whether it would if others went.
+    fn lacks(&self, pod: &Value, node: &Value) -> (Vec<String>, bool) {
+        let (mut lacks, mut may_help) = (Vec::new(), true);
         if self.pods < 1 {
-            lacks.push("Too many pods");
+            lacks.push("Too many pods".to_owned());
         }
         for (what, left) in [("cpu", self.cpu), ("memory", self.memory)] {
             let asked = requested(pod, what);
             if asked > 0 && asked > left {
-                lacks.push(if what == "cpu" { "Insufficient cpu" } else { "Insufficient memory" });
+                lacks.push(format!("Insufficient {what}"));
+                may_help &= asked <= thousandths(&node["status"]["allocatable"][what]);
             }
         }
-        lacks
+        (lacks, may_help)
     }
 }
 
@@ -225,7 +226,8 @@ fn place(pod: &Value, store: &Store, taints: bool) -> Result<String, String> {
     match problem.filter(|_| count > 0) {
         Some(problem) => {
             let head = format!("0/{count} nodes are available:");
-            Err(format!("{head} {problem}. preemption: {head} {count} Preemption is not helpful for scheduling."))
+            // The real one looks for claims of devices that it has not read then, and says so.
+            Err(format!("{head} {problem}. not found"))
         }
         None => Err(refusal(count, &reasons, without_help)),
     }
@@ -239,19 +241,19 @@ fn against(store: &Store, pod: &Value, node: &Value, taints: bool) -> (Vec<Strin
         return (vec![NO_MATCH.to_owned()], false);
     }
     if let Some(taint) = untolerated(pod, node).filter(|_| taints) {
-        return (vec![taint_words(&taint)], false);
+        return (vec![taint_words(&taint).to_owned()], false);
     }
     if !volume::reaches(store, pod, node) {
         return (vec!["node(s) had volume node affinity conflict".to_owned()], false);
     }
-    (Room::of(store, node).lacks(pod).into_iter().map(str::to_owned).collect(), true)
+    Room::of(store, node).lacks(pod, node)
 }
 
-fn taint_words(taint: &Value) -> String {
-    if text(taint, "key") == "node.kubernetes.io/unschedulable" {
-        return "node(s) were unschedulable".to_owned();
+fn taint_words(taint: &Value) -> &'static str {
+    match text(taint, "key") {
+        "node.kubernetes.io/unschedulable" => "node(s) were unschedulable",
+        _ => "node(s) had untolerated taint(s)",
     }
-    format!("node(s) had untolerated taint {{{}: {}}}", text(taint, "key"), text(taint, "value"))
 }
 
 fn refusal(nodes: usize, reasons: &BTreeMap<String, usize>, without_help: usize) -> String {
@@ -268,7 +270,8 @@ fn refusal(nodes: usize, reasons: &BTreeMap<String, usize>, without_help: usize)
         preemption.push(format!("{without_help} Preemption is not helpful for scheduling"));
     }
     let head = format!("0/{nodes} nodes are available:");
-    format!("{head} {}. preemption: {head} {}.", parts.join(", "), preemption.join(", "))
+    let devices = "no new claims to deallocate";
+    format!("{head} {}. {devices}, preemption: {head} {}.", parts.join(", "), preemption.join(", "))
 }
 
 #[cfg(test)]
@@ -315,11 +318,13 @@ mod tests {
     #[test]
     fn the_message_counts_every_reason() {
         let taint = json!([{ "key": "gpu", "value": "a100", "effect": "NoSchedule" }]);
-        let mut world = world(vec![node("n1", "1", json!([])), node("n2", "1", json!([])), node("n3", "64", taint)]);
+        let mut world = world(vec![node("n1", "1", json!([])), node("n2", "4", json!([])), node("n3", "64", taint)]);
+        ask(&mut world, "there", "500m");
+        ask(&mut world, "there too", "500m");
         let pod = ask(&mut world, "big", "4");
-        let wanted = "0/3 nodes are available: 1 node(s) had untolerated taint {gpu: a100}, 2 Insufficient cpu. \
-                      preemption: 0/3 nodes are available: 2 No preemption victims found for incoming pod, \
-                      1 Preemption is not helpful for scheduling.";
+        let wanted = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. \
+                      no new claims to deallocate, preemption: 0/3 nodes are available: \
+                      1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.";
         assert_eq!(pod["status"]["conditions"][0]["message"], wanted);
         world.switch_off("scheduler respects taints");
         schedule(&mut world);

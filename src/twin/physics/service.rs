@@ -39,6 +39,74 @@ fn run(world: &mut World) {
             behind.write_slices(world, &cluster, &service);
             behind.write_endpoints(world, &cluster, &service);
         }
+        mirror(world, &cluster);
+    }
+}
+
+/// Endpoints that somebody wrote for a service without a selector are mirrored in slices.
+fn mirror(world: &mut World, cluster: &str) {
+    let Some(store) = world.store(cluster) else { return };
+    let changes = world.changes();
+    let changed = changes.of(cluster);
+    let keys: BTreeSet<String> = changed.concerned(store.index(), ENDPOINTS).into_iter().collect();
+    let keys: Vec<String> = keys.union(changed.keys(SERVICES)).cloned().collect();
+    for key in keys {
+        let Some(store) = world.store(cluster) else { return };
+        let Some(endpoints) = store.get(ENDPOINTS, &key).cloned() else { continue };
+        let by_hand = |service: &Value| service["spec"]["selector"].as_object().is_none_or(Map::is_empty);
+        let is_skipped = endpoints["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"] == "true";
+        let is_mirrored = !is_skipped && !pod::is_ending(&endpoints) && store.get(SERVICES, &key).is_some_and(by_hand);
+        let wanted: Vec<(Value, Value)> = match is_mirrored {
+            true => list(&endpoints["subsets"]).iter().map(mirrored).collect(),
+            false => Vec::new(),
+        };
+        let labels = slice_labels(&endpoints, "endpointslicemirroring-controller.k8s.io");
+        write_owned(world, cluster, &endpoints, &wanted, &labels);
+    }
+}
+
+/// The ports and endpoints of a subset, as a slice has them.
+fn mirrored(subset: &Value) -> (Value, Value) {
+    let ports = list(&subset["ports"]).iter().map(|port| {
+        let mut port = port.clone();
+        port["name"] = json!(text(&port, "name"));
+        port
+    });
+    let all = [("addresses", true), ("notReadyAddresses", false)];
+    let endpoints = all.into_iter().flat_map(|(of, is_ready)| {
+        list(&subset[of]).iter().map(move |address| {
+            let mut shown = json!({ "addresses": [address["ip"]], "conditions": { "ready": is_ready } });
+            for key in ["hostname", "nodeName", "targetRef"] {
+                if !address[key].is_null() {
+                    shown[key] = address[key].clone();
+                }
+            }
+            shown
+        })
+    });
+    (ports.collect(), endpoints.collect())
+}
+
+/// As many slices as it takes; those that are there keep their names.
+fn write_owned(world: &mut World, cluster: &str, owner: &Value, wanted: &[(Value, Value)], labels: &Value) {
+    let Some(store) = world.store(cluster) else { return };
+    let known: Vec<String> =
+        store.owned(text(&owner["metadata"], "uid"), SLICES).map(|(key, _)| key.to_owned()).collect();
+    for (at, (ports, endpoints)) in wanted.iter().enumerate() {
+        match known.get(at) {
+            Some(key) => {
+                let Some(store) = world.store_mut(cluster) else { return };
+                store.change(SLICES, key, |slice| {
+                    slice["endpoints"] = endpoints.clone();
+                    slice["ports"] = ports.clone();
+                    slice["metadata"]["labels"] = labels.clone();
+                });
+            }
+            None => make_slice(world, cluster, owner, (ports, endpoints), labels),
+        }
+    }
+    for key in known.iter().skip(wanted.len()) {
+        kube::delete(world, cluster, SLICES, key);
     }
 }
 
@@ -113,7 +181,7 @@ impl Behind {
             .filter(|pod| selects(service, &pod["metadata"]["labels"]))
             .filter(|pod| !pod::is_over(pod) && pod["status"]["podIP"].is_string());
         for pod in serving {
-            let ports: Value = list(&service["spec"]["ports"])
+            let ports: Vec<Value> = list(&service["spec"]["ports"])
                 .iter()
                 .filter_map(|port| {
                     let mut shown = json!({ "name": text(port, "name"), "port": target(port, pod)?,
@@ -124,6 +192,7 @@ impl Behind {
                     Some(shown)
                 })
                 .collect();
+            let ports = if ports.is_empty() { Value::Null } else { Value::Array(ports) };
             match parts.iter_mut().find(|part| part.ports == ports) {
                 Some(part) => part.pods.push(pod.clone()),
                 None => parts.push(Part { ports, pods: vec![pod.clone()] }),
@@ -143,38 +212,17 @@ impl Behind {
         }
         if wanted.is_empty() {
             // A service without pods has one slice all the same, an empty one.
-            wanted.push((Value::Null, json!([])));
+            wanted.push((Value::Null, Value::Null));
         }
-        let Some(store) = world.store(cluster) else { return };
-        let known: Vec<String> =
-            store.owned(text(&service["metadata"], "uid"), SLICES).map(|(key, _)| key.to_owned()).collect();
-        let labels = slice_labels(service);
-        for (at, (ports, endpoints)) in wanted.iter().enumerate() {
-            match known.get(at) {
-                Some(key) => {
-                    let Some(store) = world.store_mut(cluster) else { return };
-                    store.change(SLICES, key, |slice| {
-                        if slice["endpoints"] != *endpoints
-                            || slice["ports"] != *ports
-                            || slice["metadata"]["labels"] != labels
-                        {
-                            slice["endpoints"] = endpoints.clone();
-                            slice["ports"] = ports.clone();
-                            slice["metadata"]["labels"] = labels.clone();
-                        }
-                    });
-                }
-                None => make_slice(world, cluster, service, (ports, endpoints), &labels),
-            }
-        }
-        for key in known.iter().skip(wanted.len()) {
-            kube::delete(world, cluster, SLICES, key);
-        }
+        let labels = slice_labels(service, "endpointslice-controller.k8s.io");
+        write_owned(world, cluster, service, &wanted, &labels);
     }
 
     fn write_endpoints(&self, world: &mut World, cluster: &str, service: &Value) {
         let mut subsets: Vec<Value> = Vec::new();
-        for part in &self.parts {
+        // A pod without any of the ports is none of the Endpoints, though it is in a slice.
+        let has_ports = !list(&service["spec"]["ports"]).is_empty();
+        for part in self.parts.iter().filter(|part| !has_ports || part.ports.is_array()) {
             let living = part.pods.iter().filter(|pod| !pod::is_ending(pod));
             let all = service["spec"]["publishNotReadyAddresses"] == true;
             let (ready, unready): (Vec<&Value>, Vec<&Value>) = living.partition(|pod| all || pod::is_ready(pod));
@@ -225,10 +273,9 @@ fn is_headless(service: &Value) -> bool {
     service["spec"]["clusterIP"] == "None"
 }
 
-fn slice_labels(service: &Value) -> Value {
+fn slice_labels(service: &Value, manager: &str) -> Value {
     let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     labels.insert("kubernetes.io/service-name".to_owned(), service["metadata"]["name"].clone());
-    let manager = "endpointslice-controller.k8s.io";
     labels.insert("endpointslice.kubernetes.io/managed-by".to_owned(), json!(manager));
     if is_headless(service) {
         labels.insert("service.kubernetes.io/headless".to_owned(), json!(""));
@@ -331,6 +378,33 @@ mod tests {
 
     fn slices(world: &World) -> Vec<Value> {
         world.store("prod").unwrap().within(SLICES, "default").map(|(_, slice)| slice.clone()).collect()
+    }
+
+    #[test]
+    fn endpoints_that_somebody_wrote_are_mirrored_until_their_service_selects() {
+        let mut world = world(json!({ "selector": null, "ports": [{ "port": 80 }] }));
+        assert!(slices(&world).is_empty());
+        let endpoints = json!({ "metadata": { "name": "web", "namespace": "default" },
+            "subsets": [{ "addresses": [{ "ip": "192.0.2.7" }], "ports": [{ "port": 8080, "protocol": "TCP" }] }] });
+        kube::create(&mut world, "prod", ENDPOINTS, endpoints);
+        settle(&mut world);
+        let slice = &slices(&world)[0];
+        assert_eq!(slice["endpoints"], json!([{ "addresses": ["192.0.2.7"], "conditions": { "ready": true } }]));
+        assert_eq!(slice["ports"][0]["port"], 8080);
+        let manager = &slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"];
+        assert_eq!(manager, "endpointslicemirroring-controller.k8s.io");
+        world.store_mut("prod").unwrap().change(ENDPOINTS, "default/web", |one| one["subsets"] = json!([]));
+        settle(&mut world);
+        assert!(slices(&world).is_empty());
+    }
+
+    #[test]
+    fn a_pod_without_the_port_is_in_a_slice_only() {
+        let mut world = world(json!({ "ports": [{ "port": 80, "targetPort": "absent" }] }));
+        add(&mut world, 1, true);
+        settle(&mut world);
+        let slice = &slices(&world)[0];
+        assert_eq!((list(&slice["endpoints"]).len(), &slice["ports"], subsets(&world)), (1, &Value::Null, Value::Null));
     }
 
     fn subsets(world: &World) -> Value {

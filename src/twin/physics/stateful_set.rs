@@ -13,6 +13,8 @@ use crate::twin::world::World;
 
 const SETS: &str = "statefulsets.apps";
 const CLAIMS: &str = "persistentvolumeclaims";
+/// Where a revision of a StatefulSet has its hash.
+const HASH_OF_REVISION: &str = "controller.kubernetes.io/hash";
 const WHO: &str = "statefulset-controller";
 
 /// Lets every StatefulSet that something concerns come one step nearer to what it says.
@@ -22,7 +24,7 @@ pub fn run(world: &mut World) {
         let concerned = world.changes().of(&cluster).concerned(store.index(), SETS);
         for key in concerned {
             let Some(set) = world.store(&cluster).and_then(|store| store.get(SETS, &key)).cloned() else { continue };
-            let Some(update) = revision::ensure(world, &cluster, &set) else { continue };
+            let Some(update) = revision::ensure(world, &cluster, &set, HASH_OF_REVISION) else { continue };
             Members::of(world, &cluster, set, update).step(world);
         }
     }
@@ -226,7 +228,7 @@ impl Members {
         ];
         let labels: Vec<(&str, &str)> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
         pod::make(world, &self.cluster, &owner, &labels, Some(name.clone()));
-        let message = format!("create Pod {name} in StatefulSet {} successful", self.name());
+        let message = format!("Create Pod {name} in StatefulSet {} successful", self.name());
         event::normal(world, &self.cluster, &self.set, "SuccessfulCreate", &message, WHO);
         let made = world.store(&self.cluster).and_then(|store| store.get("pods", &key(Some(&namespace), &name)));
         let made = made.cloned();
@@ -257,7 +259,7 @@ impl Members {
                 claim["metadata"]["ownerReferences"] = pod::owned_by(&self.set);
             }
             kube::create(world, &self.cluster, CLAIMS, claim);
-            let message = format!("create Claim {name} Pod {pod} in StatefulSet {} success", self.name());
+            let message = format!("Create Claim {name} Pod {pod} in StatefulSet {} success", self.name());
             event::normal(world, &self.cluster, &self.set, "SuccessfulCreate", &message, WHO);
         }
     }
@@ -269,7 +271,7 @@ impl Members {
         }
         kube::delete(world, &self.cluster, "pods", &key_of(pod));
         let name = text(&pod["metadata"], "name");
-        let message = format!("delete Pod {name} in StatefulSet {} successful", self.name());
+        let message = format!("Delete Pod {name} in StatefulSet {} successful", self.name());
         event::normal(world, &self.cluster, &self.set, "SuccessfulDelete", &message, WHO);
         let now = world.store(&self.cluster).and_then(|store| store.get("pods", &key_of(pod))).cloned();
         let places = self.places.iter_mut().map(|(_, place)| place);

@@ -225,6 +225,7 @@ fn fits(volume: &Value, claim: &Value) -> bool {
 
 /// Claim and volume belong to each other from now on.
 fn marry(world: &mut World, cluster: &str, claim_key: &str, volume: &str) {
+    let now = world.now_text();
     let Some(store) = world.store_mut(cluster) else { return };
     let Some(claim) = store.get(CLAIMS, claim_key).cloned() else { return };
     let was_reserved = store.get(VOLUMES, volume).is_some_and(|volume| is_for(volume, &claim));
@@ -235,7 +236,7 @@ fn marry(world: &mut World, cluster: &str, claim_key: &str, volume: &str) {
         if !was_reserved {
             volume["metadata"]["annotations"][BOUND_BY_CONTROLLER] = json!("yes");
         }
-        volume["status"]["phase"] = json!("Bound");
+        set_phase(volume, "Bound", &now);
     });
     let Some(found) = store.get(VOLUMES, volume).cloned() else { return };
     store.change(CLAIMS, claim_key, |claim| {
@@ -301,6 +302,7 @@ fn release(world: &mut World, cluster: &str) {
     };
     let concerned = store.list(VOLUMES).iter().filter(|(key, volume)| has_news(key, volume));
     let concerned: Vec<(String, Value)> = concerned.map(|(key, volume)| (key.clone(), volume.clone())).collect();
+    let now = world.now_text();
     for (name, volume) in concerned.into_iter().filter(|(_, volume)| !pod::is_ending(volume)) {
         let Some(store) = world.store_mut(cluster) else { return };
         let reference = &volume["spec"]["claimRef"];
@@ -313,12 +315,19 @@ fn release(world: &mut World, cluster: &str) {
         };
         let goes = phase == "Released" && volume["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
         store.change(VOLUMES, &name, |volume| {
-            volume["status"]["phase"] = json!(phase);
+            set_phase(volume, phase, &now);
             protected(volume, VOLUME_PROTECTION, true);
         });
         if goes {
             kube::delete(world, cluster, VOLUMES, &name);
         }
+    }
+}
+
+fn set_phase(volume: &mut Value, phase: &str, now: &str) {
+    if volume["status"]["phase"] != phase {
+        volume["status"]["phase"] = json!(phase);
+        volume["status"]["lastPhaseTransitionTime"] = json!(now);
     }
 }
 

@@ -314,6 +314,85 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_set_that_surges_never_lacks_a_pod() {
+        let mut world = world(3);
+        daemons(&mut world, json!([]));
+        pass(&mut world, 8);
+        change(&mut world, "daemonsets.apps", |one| {
+            one["spec"]["updateStrategy"]["rollingUpdate"] = json!({ "maxSurge": 1, "maxUnavailable": 0 });
+            one["spec"]["template"] = template("agent:2");
+        });
+        let mut most = 0;
+        for _ in 0..120 {
+            pass(&mut world, 1);
+            assert!(ready(&world) >= 3, "none goes before its successor serves");
+            let living = world.store("prod").unwrap().list("pods").values().filter(|pod| !pod::is_ending(pod)).count();
+            most = most.max(living);
+        }
+        assert_eq!(most, 4, "one beyond at a time");
+        let store = world.store("prod").unwrap();
+        assert!(store.list("pods").values().all(|pod| pod["spec"]["containers"][0]["image"] == "agent:2"));
+        assert_eq!(store.list("pods").len(), 3);
+    }
+
+    #[test]
+    fn a_daemon_stays_on_a_node_that_takes_no_new_ones() {
+        let mut world = world(2);
+        daemons(&mut world, json!([]));
+        pass(&mut world, 8);
+        let taint = |world: &mut World, effect: &str| {
+            let taints = json!([{ "key": "gpu", "value": "", "effect": effect }]);
+            world.store_mut("prod").unwrap().change("nodes", "n0", |node| node["spec"]["taints"] = taints);
+            settle(world);
+            pass(world, 20);
+        };
+        let counts = |world: &World| {
+            let status = &get(world, "daemonsets.apps")["status"];
+            (status["desiredNumberScheduled"].clone(), status["numberMisscheduled"].clone())
+        };
+        taint(&mut world, "NoSchedule");
+        assert_eq!((counts(&world), ready(&world)), ((json!(1), json!(1)), 2));
+        taint(&mut world, "NoExecute");
+        assert_eq!((counts(&world), ready(&world)), ((json!(1), json!(0)), 1));
+    }
+
+    #[test]
+    fn a_rollout_that_is_scaled_down_keeps_what_serves() {
+        let mut world = world(4);
+        deploy(&mut world, 10);
+        pass(&mut world, 8);
+        change(&mut world, "deployments.apps", |one| {
+            one["spec"]["strategy"]["rollingUpdate"] = json!({ "maxSurge": 3, "maxUnavailable": 2 });
+            one["spec"]["template"] = template("does-not-exist:1");
+        });
+        pass(&mut world, 20);
+        change(&mut world, "deployments.apps", |one| one["spec"]["replicas"] = json!(15));
+        pass(&mut world, 20);
+        change(&mut world, "deployments.apps", |one| one["spec"]["replicas"] = json!(6));
+        pass(&mut world, 20);
+        assert_eq!(ready(&world), 4, "two of six may be missing");
+    }
+
+    #[test]
+    fn what_is_deleted_in_the_foreground_waits_for_all_below_it() {
+        let mut world = world(1);
+        deploy(&mut world, 2);
+        pass(&mut world, 8);
+        let served = kube::kinds::of_table(world.store("prod").unwrap(), "deployments.apps").unwrap();
+        let options = kube::remove::Options::default().with_params("", "Foreground", "").unwrap();
+        kube::remove::delete(&mut world, "prod", &served, "x/web", &options).unwrap();
+        settle(&mut world);
+        let there = |world: &World| {
+            let store = world.store("prod").unwrap();
+            ["deployments.apps", "replicasets.apps", "pods"].map(|kind| store.list(kind).len())
+        };
+        assert_eq!(there(&world), [1, 1, 2]);
+        assert_eq!(get(&world, "deployments.apps")["status"]["terminatingReplicas"], 2);
+        pass(&mut world, 10);
+        assert_eq!(there(&world), [0, 0, 0]);
+    }
+
+    #[test]
     fn a_daemon_set_updates_one_node_after_the_other() {
         let mut world = world(3);
         daemons(&mut world, json!([]));

@@ -14,8 +14,12 @@ class Twin:
     def __enter__(self) -> "Twin":
         # Nobody but the API server and its controllers: no nodes, and time as the wall has it.
         self._served = Served(self._work, "--nodes", 0)
-        self.server = Server("twin", self._served.told["server"], tls=self._served.tls, token=self._served.token)
+        self.server = self.another()
         return self
+
+    def another(self) -> Server:
+        """A client with a connection of its own."""
+        return Server("twin", self._served.told["server"], tls=self._served.tls, token=self._served.token)
 
     def __exit__(self, *_) -> None:
         self._served.stop()

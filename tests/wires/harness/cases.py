@@ -35,6 +35,7 @@ EKSKIT_CASES = [
     "compare_aws",
     "kubectl_side_by_side",
     "compare_kubernetes",
+    "compare_controllers",
 ]
 
 

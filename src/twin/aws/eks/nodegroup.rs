@@ -35,7 +35,14 @@ pub const CONTROLLERS: &[Controller] = &[
     },
     Controller {
         name: "node group updates",
-        watches: &[TABLE, "kube/nodes", "kube/pods", "autoscaling/groups", "ec2/instances"],
+        watches: &[
+            TABLE,
+            "kube/nodes",
+            "kube/pods",
+            "kube/poddisruptionbudgets.policy",
+            "autoscaling/groups",
+            "ec2/instances",
+        ],
         run: roll::watch,
     },
 ];

@@ -223,10 +223,12 @@ fn evict(world: &mut World, cluster: &str, node: &str) -> bool {
     let Some(store) = world.store(cluster) else { return true };
     let on_node = store.list("pods").iter().filter(|(_, pod)| pod["spec"]["nodeName"] == node && must_go(pod));
     let pods: Vec<(String, Value)> = on_node.map(|(key, pod)| (key.clone(), pod.clone())).collect();
-    for (key, pod) in &pods {
-        let is_going = !pod["metadata"]["deletionTimestamp"].is_null();
-        if !is_going && is_disruptable(world, cluster, pod) {
-            kube::delete(world, cluster, "pods", key);
+    for (_, pod) in &pods {
+        if pod["metadata"]["deletionTimestamp"].is_null() {
+            let (namespace, name) = (text(&pod["metadata"], "namespace"), text(&pod["metadata"], "name"));
+            let eviction = json!({ "metadata": { "name": name } });
+            // What a budget holds up is tried again when something has changed.
+            let _ = kube::evict::evict(world, cluster, namespace, name, &eviction, false);
         }
     }
     let store = world.store(cluster);
@@ -238,64 +240,6 @@ fn must_go(pod: &Value) -> bool {
     let mut owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     let stays = owners.any(|owner| owner["kind"] == "DaemonSet" || owner["kind"] == "Node");
     !stays && !matches!(text(&pod["status"], "phase"), "Succeeded" | "Failed")
-}
-
-/// Whether every disruption budget that covers this pod lets one more go.
-fn is_disruptable(world: &World, cluster: &str, pod: &Value) -> bool {
-    if world.is_off("disruption budgets") {
-        return true;
-    }
-    let Some(store) = world.store(cluster) else { return true };
-    let namespace = &pod["metadata"]["namespace"];
-    let mut budgets = store.list("poddisruptionbudgets.policy").values();
-    budgets.all(|budget| {
-        let selector = &budget["spec"]["selector"];
-        if budget["metadata"]["namespace"] != *namespace || !selects(selector, pod) {
-            return true;
-        }
-        let covered = store
-            .list("pods")
-            .values()
-            .filter(|other| other["metadata"]["namespace"] == *namespace && selects(selector, other) && must_go(other));
-        let covered: Vec<&Value> = covered.collect();
-        let healthy = covered.iter().filter(|other| is_healthy(other)).count();
-        healthy > least_healthy(&budget["spec"], covered.len())
-    })
-}
-
-fn is_healthy(pod: &Value) -> bool {
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let is_ready = conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
-    is_ready && pod["metadata"]["deletionTimestamp"].is_null()
-}
-
-/// How many pods a budget wants to stay, of so many.
-fn least_healthy(spec: &Value, pods: usize) -> usize {
-    let count = |value: &Value| match value.as_str().and_then(|text| text.strip_suffix('%')) {
-        Some(percent) => (pods * percent.parse::<usize>().unwrap_or(0)).div_ceil(100),
-        None => value.as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or(0),
-    };
-    match (&spec["minAvailable"], &spec["maxUnavailable"]) {
-        (Value::Null, Value::Null) => pods.saturating_sub(1),
-        (Value::Null, most) => pods.saturating_sub(count(most)),
-        (least, _) => count(least),
-    }
-}
-
-/// Whether a label selector selects an object.
-fn selects(selector: &Value, object: &Value) -> bool {
-    let labels = &object["metadata"]["labels"];
-    let equal = selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| labels[key] == *value);
-    let fits = |one: &Value| {
-        let (label, values) = (&labels[text(one, "key")], one["values"].as_array().cloned().unwrap_or_default());
-        match text(one, "operator") {
-            "In" => values.contains(label),
-            "NotIn" => !values.contains(label),
-            "Exists" => !label.is_null(),
-            _ => label.is_null(),
-        }
-    };
-    equal && selector["matchExpressions"].as_array().into_iter().flatten().all(fits)
 }
 
 fn finish(world: &mut World, key: &str, group: &Value) {
