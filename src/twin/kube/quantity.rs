@@ -23,6 +23,12 @@ const BINARY: &[&str] = &["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL: &[(&str, i32)] =
     &[("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
+/// Digits of a mantissa, at most.
+const DIGITS_MAX: i32 = 39;
+
+/// The largest amount that the server knows, in thousandths.
+const AMOUNT_MAX: i128 = i64::MAX as i128 * 1000;
+
 /// What the server says of a text that is no amount.
 pub const MALFORMED: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -50,7 +56,7 @@ impl Quantity {
             exponent += power;
             Style::Decimal
         } else {
-            exponent += suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?;
+            exponent = exponent.checked_add(suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?)?;
             Style::Exponent
         };
         Some(Quantity { mantissa, exponent, style }.at_nanos())
@@ -58,6 +64,10 @@ impl Quantity {
 
     /// Nothing is smaller than a billionth: it is rounded away from zero.
     fn at_nanos(mut self) -> Quantity {
+        if self.exponent < -9 - DIGITS_MAX {
+            // Of so small an amount no digit is left.
+            self = Quantity { mantissa: self.mantissa.signum(), exponent: -9, ..self };
+        }
         while self.exponent < -9 {
             let rest = self.mantissa % 10;
             self.mantissa = self.mantissa / 10 + rest.signum();
@@ -73,6 +83,14 @@ impl Quantity {
             return self.mantissa.checked_mul(power);
         }
         (self.mantissa % power == 0).then_some(self.mantissa / power)
+    }
+
+    /// In thousandths: `250m` is 250. What is larger than any amount that the server knows is as large as that.
+    pub fn thousandths(&self) -> i128 {
+        let power = self.exponent.saturating_add(3);
+        let factor = 10_i128.checked_pow(power.unsigned_abs()).unwrap_or(i128::MAX);
+        let amount = if power >= 0 { self.mantissa.saturating_mul(factor) } else { self.mantissa / factor };
+        amount.clamp(-AMOUNT_MAX, AMOUNT_MAX)
     }
 
     /// As the server writes it.
@@ -99,9 +117,10 @@ impl Quantity {
             mantissa /= 10;
             exponent += 1;
         }
-        while exponent % 3 != 0 || exponent > 18 {
-            mantissa *= 10;
-            exponent -= 1;
+        let top = if self.style == Style::Exponent { i32::MAX } else { 18 };
+        while exponent % 3 != 0 || exponent > top {
+            let Some(more) = mantissa.checked_mul(10) else { break };
+            (mantissa, exponent) = (more, exponent - 1);
         }
         match DECIMAL.iter().find(|(_, power)| *power == exponent) {
             Some((suffix, _)) if self.style != Style::Exponent => format!("{mantissa}{suffix}"),
@@ -114,7 +133,7 @@ impl Quantity {
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Quantity) -> Option<std::cmp::Ordering> {
         let least = self.exponent.min(other.exponent);
-        let at = |one: &Quantity| one.mantissa.checked_mul(10_i128.checked_pow((one.exponent - least).unsigned_abs())?);
+        let at = |one: &Quantity| one.mantissa.checked_mul(10_i128.checked_pow(one.exponent.abs_diff(least))?);
         Some(at(self)?.cmp(&at(other)?))
     }
 }

@@ -5,10 +5,12 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 
 use super::kinds::{DEFINITIONS, Served};
-use super::request::Ask;
+use super::request::{Ask, no_object};
 use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
+use super::twice;
 use super::typed::{self, Misfits};
+use super::json::written_len;
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
 use crate::twin::physics::job;
 use crate::twin::world::World;
@@ -42,6 +44,8 @@ pub struct Write<'a> {
     pub unknown: Unknown,
     /// Fields that stand twice in what is sent.
     pub twice: Vec<String>,
+    /// What is sent, where it is JSON.
+    pub text: &'a [u8],
     /// What the answer warns of.
     pub warnings: RefCell<Vec<String>>,
 }
@@ -68,6 +72,7 @@ impl Write<'_> {
         self.identify(&mut object)?;
         let misfits = self.read(world, &mut object)?;
         self.refuse(&misfits, None)?;
+        self.own_once(&mut object, "");
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
             return Err(status::unforeseen("resourceVersion should not be set on objects to be created"));
         }
@@ -93,6 +98,9 @@ impl Write<'_> {
         }
         self.admit(world, &name, &mut object)?;
         complete(world, self.cluster, self.served, &mut object);
+        if self.served.table == "persistentvolumes" {
+            object["status"]["lastPhaseTransitionTime"] = json!(world.now_text());
+        }
         self.validate(world, None, &object, &name)?;
         if self.served.table == "services" {
             self.address_is_free(world, &name, &object)?;
@@ -103,6 +111,9 @@ impl Write<'_> {
                 problem.message = format!("object is being deleted: {}", problem.message);
             }
             return Err(problem);
+        }
+        if !self.dry_run {
+            fit(&mut object, applied)?;
         }
         if self.dry_run {
             object["metadata"]["uid"] = json!("00000000-0000-4000-a000-000000000000");
@@ -121,6 +132,7 @@ impl Write<'_> {
         is_named(&object, name)?;
         let misfits = self.read(world, &mut object)?;
         self.refuse(&misfits, None)?;
+        self.own_once(&mut object, "");
         let old = self.old(world, name)?;
         if self.served.custom && object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
             let wrong = status::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
@@ -140,6 +152,27 @@ impl Write<'_> {
             return Err(status::conflict(self.served, name, &why));
         }
         self.replace(world, old, object, false)
+    }
+
+    /// Takes away owners that stand there twice, and tells so.
+    fn own_once(&self, object: &mut Value, when: &str) {
+        let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
+        let (mut seen, mut twice): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+        owners.retain(|owner| {
+            let is_new = !seen.contains(owner);
+            match is_new {
+                true => seen.push(owner.clone()),
+                false => twice.push(owner["uid"].as_str().unwrap_or_default().to_owned()),
+            }
+            is_new
+        });
+        if !twice.is_empty() {
+            self.warnings.borrow_mut().push(format!(
+                ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, \
+                 and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+                twice.join(", ")
+            ));
+        }
     }
 
     /// What the server advises against.
@@ -167,15 +200,22 @@ impl Write<'_> {
         let old = self.old(world, name)?;
         let mut object = self.patched(ask, &old)?;
         let sent = object.clone();
+        if !object.is_object() {
+            return Err(self.as_patch(ask, &sent, status::bad_request(no_object(&object))));
+        }
         self.is_here(&object)?;
         self.identify(&mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
         let misfits = self.read(world, &mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
-        self.refuse(&misfits, Some(&self.echo(ask, &sent)))?;
+        if !misfits.unknown.is_empty() || !self.twice.is_empty() {
+            self.refuse(&misfits, Some(&self.echo(ask, &sent)))?;
+        }
         is_named(&object, name)?;
+        self.own_once(&mut object, " after mutating admission happens");
         self.replace(world, old, object, false)
     }
 
-    fn patched(&self, ask: &Ask<'_>, old: &Value) -> Result<Value, Problem> {
+    /// An object with a patch of one of three types.
+    pub fn patched(&self, ask: &Ask<'_>, old: &Value) -> Result<Value, Problem> {
         let form = |value: &Value| {
             let found = typed::json_type(value);
             format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
@@ -183,6 +223,9 @@ impl Write<'_> {
         match ask.media() {
             "application/merge-patch+json" => {
                 let patch = ask.patch("error decoding patch: ")?;
+                if patch.is_null() {
+                    return Err(status::bad_request("Invalid JSON Patch"));
+                }
                 if !patch.is_object() {
                     return Err(status::bad_request(format!("error decoding patch: {}", form(&patch))));
                 }
@@ -191,6 +234,9 @@ impl Write<'_> {
             "application/json-patch+json" => patch::json(old, &ask.patch("error decoding patch: ")?),
             "application/strategic-merge-patch+json" if !self.served.custom => {
                 let patch = ask.patch("")?;
+                if patch.is_null() {
+                    return Ok(old.clone());
+                }
                 if !patch.is_object() {
                     return Err(status::bad_request(form(&patch)));
                 }
@@ -201,11 +247,11 @@ impl Write<'_> {
     }
 
     /// Refuses a patch of another type before anything is looked up.
-    fn takes(&self, ask: &Ask<'_>) -> Result<(), Problem> {
+    pub fn takes(&self, ask: &Ask<'_>) -> Result<(), Problem> {
         let last = if self.served.custom { 3 } else { 4 };
         match ask.media() {
             media if PATCHES[..last].contains(&media) => Ok(()),
-            media if self.served.custom && PATCHES.contains(&media) => Err(status::unsupported_type(&PATCHES[..last])),
+            _ if self.served.custom => Err(status::unsupported_type(&PATCHES[..last])),
             _ => Err(status::unsupported_patch()),
         }
     }
@@ -327,14 +373,16 @@ impl Write<'_> {
             }
             return Ok(new);
         }
+        fit(&mut new, applied)?;
         let key = self.key(&name);
         let Some(store) = world.store_mut(self.cluster) else { return Ok(new) };
-        let stored = store.update(&self.served.table, new).cloned().unwrap_or_default();
-        if is_over(self.served, &stored) {
+        // What waited for nothing but this write goes with it.
+        if is_over(self.served, &new) {
             store.remove(&self.served.table, &key);
             world.forget(&format!("kube/{}", self.served.table), &format!("{}/{key}", self.cluster));
+            return Ok(new);
         }
-        Ok(stored)
+        Ok(store.update(&self.served.table, new).cloned().unwrap_or_default())
     }
 
     /// With what the write may not change taken from the old state.
@@ -520,9 +568,14 @@ impl Write<'_> {
 
     /// Refuses unknown fields where one asked for it; `patched` is how the server tells what a patch led to.
     fn refuse(&self, misfits: &Misfits, patched: Option<&str>) -> Result<(), Problem> {
-        let twice = self.twice.iter().map(|path| format!("duplicate field \"{path}\""));
-        let unknown = misfits.unknown.iter().map(|path| format!("unknown field \"{path}\""));
-        let told: Vec<String> = twice.chain(unknown).collect();
+        let twice = self.twice.iter().map(|path| (path, format!("duplicate field \"{path}\"")));
+        let unknown = misfits.unknown.iter().map(|path| (path, format!("unknown field \"{path}\"")));
+        let mut told: Vec<(&String, String)> = twice.chain(unknown).collect();
+        if told.len() > 1 {
+            let places = twice::places(self.text);
+            told.sort_by_key(|(path, _)| places.get(*path).copied().unwrap_or_default());
+        }
+        let told: Vec<String> = told.into_iter().map(|(_, told)| told).collect();
         if told.is_empty() || self.unknown == Unknown::Dropped {
             return Ok(());
         }
@@ -619,6 +672,26 @@ impl Write<'_> {
     }
 }
 
+/// Bytes that etcd takes in one request, and of one message to it.
+const STORED_MAX: usize = 3 << 19;
+const SENT_MAX: usize = 2 << 20;
+
+/// Refuses what etcd would not take. Notes of who owns what are given up for it, but not those of an apply.
+fn fit(object: &mut Value, applied: bool) -> Result<(), Problem> {
+    let mut bytes = written_len(object);
+    if bytes > STORED_MAX && !applied {
+        remove(&mut object["metadata"], "managedFields");
+        bytes = written_len(object);
+    }
+    match bytes {
+        ..=STORED_MAX => Ok(()),
+        ..=SENT_MAX => Err(status::unforeseen("etcdserver: request is too large")),
+        _ => Err(status::unforeseen(format!(
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max ({bytes} vs. {SENT_MAX})"
+        ))),
+    }
+}
+
 /// Types that the definition of a custom kind makes; none of a built-in kind.
 struct OwnTypes(Option<Schema>);
 
@@ -688,8 +761,10 @@ pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Valu
         defaults::allocate(store, object);
     }
     if served.table == DEFINITIONS {
-        let before = object.clone();
+        let mut before = object.clone();
         crd::establish(object, &world.now_text());
+        // Which versions are stored is nobody's.
+        before["status"]["storedVersions"] = object["status"]["storedVersions"].clone();
         let shape = schema::of(&before);
         fields::note_update(shape, Some(&before), object, "kube-apiserver", "status", &world.now_text());
     }

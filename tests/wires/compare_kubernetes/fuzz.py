@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import yaml
 
 from . import difference
-from .compare import mapped
+from .compare import told
 from .server import Server
-from .story import Story, Teller
+from .story import Story
 
 MANAGERS = ["one", "two", "three"]
 PORTS = {"web": 80, "side": 90, "log": 100}
@@ -173,7 +173,7 @@ def _differ(real: Server, twin: Server, steps: list[dict]) -> list:
     """Where the first step that differs does so. Every telling has objects of its own."""
     tag = uuid.uuid4().hex[:8]
     own = json.loads(json.dumps(steps).replace("TAG", tag))
-    answers = [mapped(Teller(server).tell(Story("fuzz", own), NAMESPACE), tag) for server in (real, twin)]
+    answers = told(real, twin, Story("fuzz", own), NAMESPACE, tag)
     for step, ours, theirs in zip(steps, *answers, strict=True):
         if found := difference.between(f"fuzz/{step['name']}", ours, theirs):
             return found
