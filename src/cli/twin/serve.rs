@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Args;
 use http::request::Parts;
-use http::{Request, Response, header};
-use http_body_util::BodyExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -294,7 +295,7 @@ impl Server {
         while bytes.len() <= BODY_MAX
             && let Some(frame) = body.frame().await
         {
-            let frame = frame.map_err(std::io::Error::other)?;
+            let Ok(frame) = frame else { return Ok(garbled()) };
             bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
         self.answer(&parts, &bytes).map_err(std::io::Error::other)
@@ -317,6 +318,15 @@ impl Server {
     }
 }
 
+/// The answer to a body that breaks off, or is in pieces that are none.
+fn garbled() -> Response<Body> {
+    let problem = kube::status::unforeseen("invalid byte in chunk length");
+    let mut response = Response::new(Full::new(Bytes::from(problem.status().to_string())).boxed_unsync());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// How long a watch lasts where the client does not say it: as long as a real server lets it.
 const WATCH: Duration = Duration::from_secs(1800);
 const BOOKMARKS: Duration = Duration::from_secs(60);
@@ -337,7 +347,6 @@ fn ticks(lasts: Option<Duration>) -> Ticks {
 mod tests {
     use std::future::Future;
 
-    use bytes::Bytes;
     use http_body_util::Empty;
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, ServerName};

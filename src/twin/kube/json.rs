@@ -382,7 +382,15 @@ mod tests {
     /// Every text that one scan takes, the other does too.
     #[test]
     fn what_is_json_is_read() {
-        for text in ["{}", "[]", " [ ] ", "{\"a\":{\"b\":[1,-0.5e+3,true,null,\"\\u00e9\\n\"]},\"c\":{}}", "7", "\"\"", "[[],{}]"] {
+        for text in [
+            "{}",
+            "[]",
+            " [ ] ",
+            "{\"a\":{\"b\":[1,-0.5e+3,true,null,\"\\u00e9\\n\"]},\"c\":{}}",
+            "7",
+            "\"\"",
+            "[[],{}]",
+        ] {
             assert_eq!(read(text.as_bytes()), Ok(serde_json::from_str(text).unwrap()), "{text}");
         }
     }

@@ -94,8 +94,7 @@ pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Part
         true => serve::serve(world, cluster, caller, &ask),
         false => Ok(Reply::text(400, "400 Bad Request")),
     };
-    let reply = served
-        .unwrap_or_else(|problem| Reply::refusal(&problem));
+    let reply = served.unwrap_or_else(|problem| Reply::refusal(&problem));
     let reply = if ask.wants_yaml(reply.code) { reply.as_yaml() } else { reply };
     // A read leaves nothing to settle, and settling nothing is quick.
     super::physics::settle(world);

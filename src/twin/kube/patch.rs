@@ -53,6 +53,13 @@ pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
         if !stays_flat(&patched, operation) {
             return Err(unfit());
         }
+        if let PatchOperation::Replace(replace) = operation
+            && replace.path.as_str().is_empty()
+            && !replace.value.is_object()
+            && !replace.value.is_array()
+        {
+            return Err(unfit());
+        }
         if let PatchOperation::Copy(copy) = operation {
             copied += patched.pointer(copy.from.as_str()).map_or(0, written_len);
             if copied > COPIED_MAX {
@@ -407,6 +414,22 @@ mod tests {
         let object = json!({ "a": { "b": 1, "c": [1, 2] }, "d": "x" });
         let merged = merge(&object, &json!({ "a": { "b": null, "c": [3], "e": { "f": null } } }));
         assert_eq!(merged, json!({ "a": { "c": [3], "e": {} }, "d": "x" }));
+    }
+
+    #[test]
+    fn copies_of_copies_come_to_an_end() {
+        let object = json!({ "data": { "a": "x".repeat(1000) } });
+        let copy = |from: &str, path: &str| json!({ "op": "copy", "from": from, "path": path });
+        let wide: Vec<Value> = (0..40).map(|round| copy("", &format!("/data/{round}"))).collect();
+        let deep: Vec<Value> =
+            (0..12).map(|round| copy("/data", &format!("/data{}", "/a".repeat(1 << round)))).collect();
+        for patch in [wide, deep] {
+            assert_eq!(json(&object, &Value::Array(patch)).unwrap_err().code, 422);
+        }
+        let many = vec![json!({ "op": "test", "path": "/none" }); OPERATIONS_MAX + 1];
+        assert_eq!(json(&object, &Value::Array(many)).unwrap_err().code, 413);
+        assert_eq!(json(&object, &Value::Null).unwrap(), object);
+        assert_eq!(json(&object, &json!([{ "op": "replace", "path": "", "value": "x" }])).unwrap_err().code, 422);
     }
 
     #[test]

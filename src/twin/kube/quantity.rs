@@ -76,6 +76,16 @@ impl Quantity {
         self
     }
 
+    /// Rounded up to thousandths, as amounts of resources are.
+    pub fn at_thousandths(mut self) -> Quantity {
+        while self.exponent < -3 {
+            let rest = self.mantissa % 10;
+            self.mantissa = self.mantissa / 10 + rest.signum();
+            self.exponent += 1;
+        }
+        self
+    }
+
     /// The whole number that it is, if it is one.
     fn whole(&self) -> Option<i128> {
         let power = 10_i128.checked_pow(self.exponent.unsigned_abs())?;
@@ -141,6 +151,20 @@ impl PartialOrd for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_beyond_all_measure_end_somewhere() {
+        for (text, thousandths) in [
+            ("1.5e-2147483648", 0),
+            ("1e100", i128::from(i64::MAX) * 1000),
+            ("2Pi", 2000 << 50),
+            ("100u", 0),
+            ("5E", 5_000_000_000_000_000_000_000),
+        ] {
+            assert_eq!(Quantity::parse(text).map_or(0, |amount| amount.thousandths()), thousandths, "{text}");
+        }
+        assert_eq!(Quantity::parse("1e40").unwrap().canonical(), "10e39");
+    }
 
     #[test]
     fn amounts_are_written_as_the_server_does() {

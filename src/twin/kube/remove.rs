@@ -24,7 +24,11 @@ pub struct Options {
 impl Options {
     /// Of the body of a DELETE, or of an eviction.
     pub fn read(body: &Value) -> Result<Options, Problem> {
-        let types = [("gracePeriodSeconds", "int64"), ("orphanDependents", "bool"), ("propagationPolicy", "v1.DeletionPropagation")];
+        let types = [
+            ("gracePeriodSeconds", "int64"),
+            ("orphanDependents", "bool"),
+            ("propagationPolicy", "v1.DeletionPropagation"),
+        ];
         for (field, wanted) in types {
             let fits = match (&body[field], wanted) {
                 (Value::Null, _) => true,
@@ -34,7 +38,9 @@ impl Options {
             };
             if !fits {
                 let found = super::typed::json_type(&body[field]);
-                let why = format!("json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {wanted}");
+                let why = format!(
+                    "json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {wanted}"
+                );
                 return Err(status::bad_request(why));
             }
         }
@@ -143,7 +149,11 @@ pub fn delete(
         || grace > 0
         || (served.table == "namespaces" && !none(&ended["spec"]["finalizers"]));
     if options.dry_run {
-        return Ok(if waits { Gone::Later(ended) } else { Gone::Now(object) });
+        return Ok(match (waits, served.table.as_str()) {
+            (true, _) => Gone::Later(ended),
+            (false, "pods") => Gone::Now(ended),
+            (false, _) => Gone::Now(object),
+        });
     }
     if !waits && served.table == "pods" {
         // A pod ends gracefully, even if in no time.

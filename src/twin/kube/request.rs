@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::accept::{self, Accepted, Form, Shown};
-use super::status::{bad_request, invalid_as, none_accepted, not_acceptable, too_large, unsupported, unsupported_type};
 use super::kinds::Served;
 use super::protobuf::Garbled;
+use super::status::{bad_request, invalid_as, none_accepted, not_acceptable, too_large, unsupported, unsupported_type};
 use super::{BODY_MAX, Problem, json, protobuf, twice};
 
 /// One request.
@@ -76,7 +76,8 @@ impl<'a> Ask<'a> {
         let whole = decode(parts.uri.path());
         let inner = whole.strip_prefix('/').unwrap_or(&whole);
         let inner = inner.strip_suffix('/').unwrap_or(inner);
-        let mut path: Vec<String> = if inner.is_empty() { Vec::new() } else { inner.split('/').map(str::to_owned).collect() };
+        let mut path: Vec<String> =
+            if inner.is_empty() { Vec::new() } else { inner.split('/').map(str::to_owned).collect() };
         // What is no query is passed over.
         let mut query: Vec<(String, String)> = pairs.filter(|pair| is_escaped(pair)).map(pair).collect();
         watch_by_path(&mut path, &mut query);
@@ -129,7 +130,7 @@ impl<'a> Ask<'a> {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let (group, version, rest) = match path.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
-            ["apis", group, version, rest @ ..] => (*group, *version, rest),
+            ["apis", group, version, rest @ ..] if !group.is_empty() => (*group, *version, rest),
             _ => return None,
         };
         let (namespace, rest) = match rest {
@@ -155,7 +156,9 @@ impl<'a> Ask<'a> {
     pub fn accepted(&self) -> Option<Accepted<'_>> {
         let is_object = self.place().is_some();
         accept::negotiate(self.accept, |shown| match (shown.group, shown.version, shown.kind) {
-            ("meta.k8s.io", "v1" | "v1beta1", "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList") => is_object,
+            ("meta.k8s.io", "v1" | "v1beta1", "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList") => {
+                is_object
+            }
             ("apidiscovery.k8s.io", "v2" | "v2beta1", "APIGroupDiscoveryList") => !is_object,
             _ => false,
         })
@@ -244,7 +247,8 @@ impl<'a> Ask<'a> {
             let shown = shortened(self.body);
             bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({shown})"))
         };
-        let media = self.object_media().filter(|media| KNOWN.contains(&&**media)).ok_or_else(|| unsupported_type(KNOWN))?;
+        let media =
+            self.object_media().filter(|media| KNOWN.contains(&&**media)).ok_or_else(|| unsupported_type(KNOWN))?;
         let body = self.text()?;
         let object = match media.as_str() {
             "application/yaml" => self.parsed_yaml().map_err(|why| unrecognized(&format!("yaml: {why}")))?,
@@ -281,8 +285,12 @@ impl<'a> Ask<'a> {
     /// The type of a body that holds an object, in lower case; `None` where it is malformed.
     fn object_media(&self) -> Option<String> {
         let (media, params) = self.content_type.split_once(';').unwrap_or((self.content_type, ""));
-        let is_token = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&byte));
-        let is_param = |param: &str| param.split_once('=').is_some_and(|(key, value)| is_token(key.trim()) && !value.is_empty());
+        let is_token = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&byte))
+        };
+        let is_param =
+            |param: &str| param.split_once('=').is_some_and(|(key, value)| is_token(key.trim()) && !value.is_empty());
         let media = if media.trim().is_empty() && params.is_empty() { "application/json" } else { media };
         params.split(';').all(|param| param.trim().is_empty() || is_param(param)).then(|| media.trim().to_lowercase())
     }
@@ -290,7 +298,8 @@ impl<'a> Ask<'a> {
     /// The body as the options of a DELETE.
     pub fn delete_options(&self) -> Result<Value, Problem> {
         const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
-        let media = self.object_media().filter(|media| KNOWN.contains(&&**media)).ok_or_else(|| unsupported_type(KNOWN))?;
+        let media =
+            self.object_media().filter(|media| KNOWN.contains(&&**media)).ok_or_else(|| unsupported_type(KNOWN))?;
         let body = self.text()?;
         let options: Value = match media.as_str() {
             "application/yaml" => self.parsed_yaml().map_err(bad_request)?,
@@ -342,7 +351,11 @@ impl<'a> Ask<'a> {
     fn parsed_yaml(&self) -> Result<Value, String> {
         let told = |error: serde_yaml::Error| {
             let text = error.to_string();
-            text.split(" at line").next().and_then(|text| text.split(" at position").next()).unwrap_or_default().to_owned()
+            text.split(" at line")
+                .next()
+                .and_then(|text| text.split(" at position").next())
+                .unwrap_or_default()
+                .to_owned()
         };
         // Of several documents the first counts.
         let Some(first) = serde_yaml::Deserializer::from_slice(self.body).next() else { return Ok(Value::Null) };

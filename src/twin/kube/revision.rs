@@ -94,7 +94,9 @@ pub fn of_list(ask: &Ask<'_>, store: &Store) -> Result<Moment, Problem> {
         Some(wanted) if wanted > store.revision() => Err(too_large(wanted, store)),
         Some(wanted) if matching == EXACT => Ok(Moment::At(wanted)),
         // Pages from a version on show that version.
-        Some(wanted) if matching.is_empty() && wanted > 0 && number(ask.param("limit")).is_ok_and(|limit| limit > 0) => {
+        Some(wanted)
+            if matching.is_empty() && wanted > 0 && number(ask.param("limit")).is_ok_and(|limit| limit > 0) =>
+        {
             Ok(Moment::At(wanted))
         }
         _ => Ok(Moment::Now),

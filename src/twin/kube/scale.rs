@@ -134,6 +134,11 @@ fn set(object: &mut Value, pointer: &str, to: Value) {
 /// Answers a request for the scale of an object.
 pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
     let (cluster, served) = (write.cluster, write.served);
+    let given = match verb {
+        "update" => Some(ask.object("Scale")?),
+        "patch" => write.takes(ask).map(|()| None)?,
+        _ => None,
+    };
     let store = world.store(cluster).ok_or_else(|| status::internal("the API server has stopped"))?;
     let version = Some(served.version.as_str()).filter(|_| served.custom);
     let Some(paths) = Paths::of(store, &served.table, version) else { return Err(status::no_such_path()) };
@@ -142,8 +147,10 @@ pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: 
     let before = paths.show(&old);
     let after = match verb {
         "get" => return Ok(before),
-        "update" => updated(name, ask)?,
-        _ => patched(&write, &before, ask)?,
+        _ => match given {
+            Some(given) => updated(name, given)?,
+            None => patched(&write, &before, ask)?,
+        },
     };
     check(served, name, &old, &after)?;
     let mut new = old.clone();
@@ -153,8 +160,7 @@ pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: 
     Ok(paths.show(&stored))
 }
 
-fn updated(name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
-    let given = ask.object("Scale")?;
+fn updated(name: &str, given: Value) -> Result<Value, Problem> {
     if given["kind"] != "Scale" {
         let kind = given["kind"].as_str().unwrap_or_default();
         return Err(status::bad_request(format!(
@@ -171,7 +177,6 @@ fn updated(name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
 }
 
 fn patched(write: &Write<'_>, before: &Value, ask: &Ask<'_>) -> Result<Value, Problem> {
-    write.takes(ask)?;
     let patched = match ask.media() {
         "application/apply-patch+yaml" => patch::merge(before, &ask.applied()?),
         _ => write.patched(ask, before)?,

@@ -110,7 +110,8 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
     }
     let verb = verb_of(ask, &place, &served)?;
     let sheet = table::sheet(store, world.now, &served, ask)?;
-    let selected = ask.selected_name().filter(|_| matches!(verb, "list" | "watch" | "deletecollection")).unwrap_or_default();
+    let selected =
+        ask.selected_name().filter(|_| matches!(verb, "list" | "watch" | "deletecollection")).unwrap_or_default();
     let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet, selected };
     aim.authorize(store)?;
     ask.acceptable(served.custom, verb == "watch")?;
@@ -164,6 +165,7 @@ fn nowhere(ask: &Ask<'_>) -> Reply {
     let path: Vec<&str> = ask.path.iter().map(String::as_str).collect();
     let is_served = match path.as_slice() {
         ["api", ..] => true,
+        ["apis", ""] | ["apis", "", ..] => false,
         ["apis", group, ..] => kinds::built_in().iter().any(|kind| kind.group == **group),
         _ => false,
     };
@@ -292,7 +294,12 @@ impl Aim<'_> {
     fn watch(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let namespace = self.place.namespace.as_deref();
         let watch = Watch::begin(self.store(world)?, self.cluster, ask, self.served, self.sheet.clone(), namespace)?;
-        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)), ..Reply::json(200, Vec::new()) })
+        Ok(Reply {
+            code: 200,
+            media: "application/json",
+            answer: Answer::Watch(Box::new(watch)),
+            ..Reply::json(200, Vec::new())
+        })
     }
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -361,7 +368,15 @@ impl Aim<'_> {
             let wrong = status::required("fieldManager", "is required for apply patch");
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
-        let applied = write.apply(world, self.name(), ask.says("force"), ask.applied()?)?;
+        let given = ask.applied()?;
+        if let (Unknown::Refused, Some(path)) = (write.unknown, write.twice.first()) {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            return Err(status::bad_request(format!(
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 1: key \
+                 {key:?} already set in map"
+            )));
+        }
+        let applied = write.apply(world, self.name(), ask.says("force"), given)?;
         self.written(ask, if is_new { 201 } else { 200 }, write, &applied)
     }
 
@@ -420,14 +435,8 @@ impl Aim<'_> {
             ("log", _) => Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?)),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = evict::evict(
-                    world,
-                    self.cluster,
-                    namespace,
-                    self.name(),
-                    &ask.object("Eviction")?,
-                    dry_run,
-                )?;
+                let told =
+                    evict::evict(world, self.cluster, namespace, self.name(), &ask.object("Eviction")?, dry_run)?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),
@@ -618,6 +627,61 @@ mod tests {
         assert_eq!(wire.post(path, binding("n1")).0, 201);
         let (code, problem) = wire.post(path, binding("n2"));
         assert_eq!(code, 409, "{problem}");
+    }
+
+    #[test]
+    fn a_name_that_is_selected_is_a_name() {
+        let ask = |query: &str| {
+            let (parts, ()) = http::Request::get(format!("/api/v1/secrets?{query}")).body(()).unwrap().into_parts();
+            crate::twin::kube::request::Ask::read(&parts, b"").selected_name()
+        };
+        assert_eq!(ask("fieldSelector=metadata.name%3Da").as_deref(), Some("a"));
+        assert_eq!(ask("fieldSelector=type%3DOpaque,metadata.name%3D%3Da").as_deref(), Some("a"));
+        assert_eq!(ask("fieldSelector=metadata.name!%3Da"), None);
+    }
+
+    #[test]
+    fn what_is_no_scale_scales_nothing() {
+        let mut wire = Wire::new();
+        let path = "/apis/apps/v1/namespaces/default/deployments";
+        assert_eq!(wire.post(path, deployment("web", 2)).0, 201);
+        let scale = format!("PATCH {path}/web/scale");
+        for (media, body, code) in [
+            ("text/plain", "{}", 415),
+            ("application/merge-patch+json", "5", 400),
+            ("application/strategic-merge-patch+json", "[]", 400),
+            ("application/merge-patch+json", r#"{"spec":5}"#, 400),
+        ] {
+            assert_eq!(wire.send(&scale, &[("content-type", media)], body.as_bytes()).0, code, "{media} {body}");
+        }
+        assert_eq!(wire.get(&format!("{path}/web")).1["spec"]["replicas"], 2);
+    }
+
+    #[test]
+    fn a_job_leaves_its_pods_where_nobody_says_otherwise() {
+        let mut wire = Wire::new();
+        let path = "/apis/batch/v1/namespaces/default/jobs";
+        let mut template = pod("a")["spec"].clone();
+        template["restartPolicy"] = json!("Never");
+        let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "a" },
+            "spec": { "template": { "spec": template } } });
+        assert_eq!(wire.post(path, job).0, 201);
+        let (_, ending) = wire.delete(&format!("{path}/a?dryRun=All"));
+        assert_eq!(ending["metadata"]["finalizers"], json!(["orphan"]), "{ending}");
+        let (code, gone) = wire.delete(&format!("{path}/a?propagationPolicy=Background"));
+        assert_eq!((code, &gone["status"]), (200, &json!("Success")));
+    }
+
+    #[test]
+    fn answers_are_written_as_the_client_wants() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let path = "GET /api/v1/namespaces/default/configmaps/a";
+        let (code, text) = wire.ask(path, &[("accept", "application/yaml")], None);
+        let yaml: Value = serde_yaml::from_str(text.as_str().unwrap()).unwrap();
+        assert_eq!((code, &yaml["data"]), (200, &json!({ "a": "1" })));
+        let (code, problem) = wire.ask(path, &[("accept", "text/html")], None);
+        assert_eq!((code, &problem["reason"]), (406, &json!("NotAcceptable")));
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(super) fn keyed(kind: &str, old: Option<&Value>, new: &Value, wrong: &mut Ve
     let letters = |field: &str| -> usize { values(new, field).map(str::len).sum() };
     let bytes = |field: &str| -> usize { values(new, field).map(decoded_len).sum() };
     // A Secret tells where it is too large, a ConfigMap does not.
-    let (has, place) = if kind == "Secret" { (bytes("data"), "data") } else { (letters("data") + bytes("binaryData"), "[]") };
+    let (has, place) =
+        if kind == "Secret" { (bytes("data"), "data") } else { (letters("data") + bytes("binaryData"), "[]") };
     if has > DATA_MAX {
         wrong.push(too_long(place, DATA_MAX));
     }

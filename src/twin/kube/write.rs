@@ -4,13 +4,13 @@ use std::cell::RefCell;
 
 use serde_json::{Value, json};
 
+use super::json::written_len;
 use super::kinds::{DEFINITIONS, Served};
 use super::request::{Ask, no_object};
 use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
 use super::twice;
 use super::typed::{self, Misfits};
-use super::json::written_len;
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
 use crate::twin::physics::job;
 use crate::twin::world::World;
@@ -120,6 +120,9 @@ impl Write<'_> {
             object["metadata"]["creationTimestamp"] = json!(world.now_text());
             if has_generation(self.served) {
                 object["metadata"]["generation"] = json!(1);
+            }
+            if self.served.table == "jobs.batch" {
+                job::select(&mut object);
             }
             return Ok(object);
         }
@@ -262,7 +265,9 @@ impl Write<'_> {
             return ask.json().map(|patch| apply::go_value(&patch)).unwrap_or_default();
         }
         let mut sent = sent.clone();
-        remove(&mut sent["metadata"], "managedFields");
+        if let Some(metadata) = sent.get_mut("metadata") {
+            remove(metadata, "managedFields");
+        }
         sent.to_string()
     }
 
@@ -571,7 +576,8 @@ impl Write<'_> {
         let twice = self.twice.iter().map(|path| (path, format!("duplicate field \"{path}\"")));
         let unknown = misfits.unknown.iter().map(|path| (path, format!("unknown field \"{path}\"")));
         let mut told: Vec<(&String, String)> = twice.chain(unknown).collect();
-        if told.len() > 1 {
+        // Of custom kinds the server knows no order.
+        if told.len() > 1 && !self.served.custom {
             let places = twice::places(self.text);
             told.sort_by_key(|(path, _)| places.get(*path).copied().unwrap_or_default());
         }
@@ -1032,6 +1038,47 @@ mod tests {
         let (code, problem) = wire.put(&format!("{MAPS}/a"), made);
         let message = "ConfigMap \"a\" is invalid: data: Forbidden: field is immutable when `immutable` is set";
         assert_eq!((code, problem["message"].as_str()), (422, Some(message)));
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["annotations"] = json!({ "a": "x".repeat(256 << 10) });
+        let (code, problem) = wire.post(MAPS, map);
+        let why = "metadata.annotations: Too long: may not be more than 262144 bytes";
+        assert_eq!((code, problem["message"].as_str().unwrap().split_once(": ").unwrap().1), (422, why));
+        let mut map = config_map("a");
+        map["data"] = json!({ "a": "x".repeat((1 << 20) + 1) });
+        let (code, problem) = wire.post(MAPS, map);
+        let why = "[]: Too long: may not be more than 1048576 bytes";
+        assert_eq!((code, problem["message"].as_str().unwrap().split_once(": ").unwrap().1), (422, why));
+        for (bytes, why) in
+            [(3 << 19, "etcdserver: request is too large"), (5 << 19, "rpc error: code = ResourceExhausted")]
+        {
+            let mut large = pod("a");
+            large["spec"]["containers"][0]["args"] = json!(["x".repeat(bytes)]);
+            let (code, problem) = wire.post("/api/v1/namespaces/default/pods", large);
+            assert!(code == 500 && problem["message"].as_str().unwrap().starts_with(why), "{}", problem["message"]);
+        }
+        let (code, problem) = wire.send(&format!("POST {MAPS}"), &[], &vec![b' '; super::super::BODY_MAX + 1]);
+        let why = "Request entity too large: limit is 3145728";
+        assert_eq!((code, problem["message"].as_str()), (413, Some(why)));
+    }
+
+    #[test]
+    fn the_last_finalizer_takes_the_object_with_it_at_once() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["finalizers"] = json!(["x.io/hold"]);
+        assert_eq!(wire.post(MAPS, map).0, 201);
+        let (_, ending) = wire.delete(&format!("{MAPS}/a"));
+        let since = ending["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        let free = json!({ "metadata": { "finalizers": null } });
+        assert_eq!(wire.patch(&format!("{MAPS}/a"), "application/merge-patch+json", free).0, 200);
+        let (_, events) = wire.get(&format!("{MAPS}?watch=1&resourceVersion={since}"));
+        let events: Vec<&str> = events.as_str().unwrap().lines().collect();
+        assert!(events.len() == 1 && events[0].starts_with(r#"{"type":"DELETED""#), "{events:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 """Tells every story to both servers and holds the differences against the list of known ones."""
 
-import fnmatch
+import re
 import ssl
 import uuid
 from collections import Counter
@@ -82,7 +82,7 @@ class _Row:
 def _cause(row: _Row, rows: list[tuple[str, str]]):
     """`story/step path`, with `*` for anything."""
     at = f"{row.difference.step} {row.difference.path}"
-    return next((one for one in rows if fnmatch.fnmatchcase(at, one[1])), None)
+    return next((one for one in rows if re.fullmatch(re.escape(one[1]).replace(r"\*", ".*"), at)), None)
 
 
 def told(real: Server, twin: Server, story: Story, namespace: str, own: str | None = None) -> list[list]:

@@ -386,8 +386,7 @@ fn quota(seen: &Seen<'_>, limits: bool) -> String {
     ours.map(|(name, hard)| format!("{name}: {}/{}", used(name), as_text(hard))).collect::<Vec<_>>().join(", ")
 }
 
-const SECRETS: &[Column] =
-    &[NAME, field("Type", "/type"), text("Data", |seen| json!(seen.count("/data"))), AGE];
+const SECRETS: &[Column] = &[NAME, field("Type", "/type"), text("Data", |seen| json!(seen.count("/data"))), AGE];
 
 const SERVICES: &[Column] = &[
     NAME,
@@ -481,16 +480,7 @@ const DEPLOYMENTS: &[Column] = &[
     wide("Selector", |seen| json!(selector::bare(seen.at("/spec/selector")))),
 ];
 
-const REPLICA_SETS: &[Column] = &[
-    NAME,
-    DESIRED,
-    CURRENT,
-    RUNNING,
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    SELECTOR,
-];
+const REPLICA_SETS: &[Column] = &[NAME, DESIRED, CURRENT, RUNNING, AGE, CONTAINERS, IMAGES, SELECTOR];
 
 const STATEFUL_SETS: &[Column] = &[NAME, READY, AGE, CONTAINERS, IMAGES];
 
@@ -874,10 +864,5 @@ const RESOURCE_CLAIMS: &[Column] = &[
     AGE,
 ];
 
-const RESOURCE_SLICES: &[Column] = &[
-    NAME,
-    field("Node", "/spec/nodeName"),
-    field("Driver", "/spec/driver"),
-    field("Pool", "/spec/pool/name"),
-    AGE,
-];
+const RESOURCE_SLICES: &[Column] =
+    &[NAME, field("Node", "/spec/nodeName"), field("Driver", "/spec/driver"), field("Pool", "/spec/pool/name"), AGE];
