@@ -689,13 +689,15 @@ fn fit(object: &mut Value, applied: bool) -> Result<(), Problem> {
         remove(&mut object["metadata"], "managedFields");
         bytes = written_len(object);
     }
-    match bytes {
-        ..=STORED_MAX => Ok(()),
-        ..=SENT_MAX => Err(status::unforeseen("etcdserver: request is too large")),
-        _ => Err(status::unforeseen(format!(
-            "rpc error: code = ResourceExhausted desc = trying to send message larger than max ({bytes} vs. {SENT_MAX})"
-        ))),
+    if bytes <= STORED_MAX {
+        return Ok(());
     }
+    if bytes <= SENT_MAX {
+        return Err(status::unforeseen("etcdserver: request is too large"));
+    }
+    Err(status::unforeseen(format!(
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max ({bytes} vs. {SENT_MAX})"
+    )))
 }
 
 /// Types that the definition of a custom kind makes; none of a built-in kind.

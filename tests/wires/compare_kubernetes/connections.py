@@ -173,7 +173,7 @@ class Streams:
 
 
 class Watched:
-    """How many watches of pod templates a server has: the real one counts them, the twin's are counted by connections."""
+    """How many watches of pod templates a server has: the real one counts them, the twin's go by its connections."""
 
     def __init__(self, server: Server, pid: int | None):
         self._server, self._pid = server, pid

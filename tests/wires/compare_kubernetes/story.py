@@ -24,8 +24,8 @@ REPEATED = re.compile(r"\{\*(.+?)\*(\d+)\}", re.S)
 # By the root of their paths: the kinds that live in namespaces, and those that do not.
 ROOTS = {
     "/api/v1": (
-        "ConfigMap Endpoints Event LimitRange PersistentVolumeClaim Pod PodTemplate ReplicationController ResourceQuota "
-        "Secret ServiceAccount Service",
+        "ConfigMap Endpoints Event LimitRange PersistentVolumeClaim Pod PodTemplate ReplicationController "
+        "ResourceQuota Secret ServiceAccount Service",
         "Namespace Node PersistentVolume",
     ),
     "/apis/admissionregistration.k8s.io/v1": ("", "MutatingWebhookConfiguration"),
@@ -131,7 +131,7 @@ class Teller:
         return self.server.ask(method, path, body, headers)
 
     def _fill(self, text: str, namespace: str, said: dict) -> str:
-        """`{ns}` is the namespace, `{=step.metadata.uid}` what this server answered before, `{*text*7}` seven times text."""
+        """`{ns}` is the namespace, `{=step.metadata.uid}` what this server said before, `{*text*7}` text seven times."""
 
         def earlier(match) -> str:
             step, *fields = match[1].split(".")
