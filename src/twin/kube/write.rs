@@ -372,8 +372,9 @@ impl Write<'_> {
         if is_same(&old, &new) {
             return Ok(old);
         }
+        let generation = old["metadata"]["generation"].as_i64().filter(|_| differs_in_desire(&old, &new));
         if self.dry_run {
-            if let Some(generation) = old["metadata"]["generation"].as_i64().filter(|_| differs_in_desire(&old, &new)) {
+            if let Some(generation) = generation {
                 new["metadata"]["generation"] = json!(generation + 1);
             }
             return Ok(new);
@@ -385,6 +386,9 @@ impl Write<'_> {
         if is_over(self.served, &new) {
             store.remove(&self.served.table, &key);
             world.forget(&format!("kube/{}", self.served.table), &format!("{}/{key}", self.cluster));
+            if let Some(generation) = generation {
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
             return Ok(new);
         }
         Ok(store.update(&self.served.table, new).cloned().unwrap_or_default())
