@@ -17,6 +17,7 @@
 //! 2 project     the project's folder and settings
 //! 2 sources     texts of scripts, for excerpts
 //! 2 event       what happened
+//! 1 file        writes files whole or not at all
 //! 1 value       JSON and script values, durations, secrets
 //! 0 error       kinds, exit codes, the one error
 //! ```
@@ -34,6 +35,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod file;
 pub mod project;
 pub mod repl;
 pub mod report;

@@ -31,6 +31,9 @@ pub struct Flags {
     deny_warnings: bool,
 }
 
+/// More warnings than this bury the errors among them.
+const WARNINGS_SHOWN_MAX: usize = 200;
+
 /// Runs the command.
 pub fn main(flags: &Flags, format: Format, style: Style) -> Result<Exit> {
     if flags.rules {
@@ -148,10 +151,23 @@ fn collect(folder: &Path, entered: &mut BTreeSet<PathBuf>, found: &mut BTreeSet<
 
 fn report(findings: &[Finding], files: &BTreeSet<PathBuf>, sources: &Sources, style: Style) -> String {
     let mut text = String::new();
+    // Errors are never left out: they decide whether the script starts.
+    let mut warnings_left = WARNINGS_SHOWN_MAX;
+    let mut left_out = 0;
     for finding in findings {
+        if !finding.is_error() {
+            if warnings_left == 0 {
+                left_out += 1;
+                continue;
+            }
+            warnings_left -= 1;
+        }
         let (word, label) = (finding.rule.weight.severity(), finding.rule.name);
         text.push_str(&diagnostic::render_as(word, label, &finding.error, sources, style.verbose));
         text.push('\n');
+    }
+    if left_out > 0 {
+        text.push_str(&format!("… and {} more; `--output json` shows all of them\n\n", count("warning", left_out)));
     }
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let warnings = findings.len() - errors;

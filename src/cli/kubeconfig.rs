@@ -4,7 +4,6 @@
 //! stays as it is; only comments get lost, as with every tool that edits these files. The file is replaced in one go:
 //! a reader sees the old or the new one, and a broken file is refused untouched.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -16,6 +15,7 @@ use serde_yaml::{Mapping, Value};
 use super::{TargetFlags, start};
 use crate::cloud::{Cloud, Endpoint, Target, kube, live, retry};
 use crate::error::{Error, Result};
+use crate::file::{self, Readers};
 use crate::project::Project;
 use crate::ui::{self, Format};
 
@@ -346,27 +346,11 @@ fn remove(map: &mut Mapping, keys: &[&str]) {
 pub fn write(path: &Path, text: &str) -> Result<()> {
     let shown = path.display();
     let failed = |error: std::io::Error| Error::failed(format!("kubeconfig `{shown}` can not be written: {error}"));
-    let path = behind_links(path).map_err(failed)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    // Made with mode 0600 in the same folder, so that the rename is atomic and the text never readable by others.
-    let mut file = tempfile::Builder::new().prefix(".kubeconfig-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-fn behind_links(path: &Path) -> std::io::Result<PathBuf> {
-    let mut path = path.to_owned();
-    // Also where the file behind the link does not exist yet; bounded, as the system's own limit is.
-    for _ in 0..40 {
-        match std::fs::read_link(&path) {
-            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            Err(_) => return Ok(path),
-        }
+    let behind = file::behind_links(path).map_err(failed)?;
+    if let Some(folder) = behind.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
     }
-    Err(std::io::Error::other("its links lead in a circle"))
+    file::write_whole(&behind, text, Readers::Owner).map_err(failed)
 }
 
 #[cfg(test)]

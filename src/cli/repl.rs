@@ -78,7 +78,7 @@ fn run(flags: &SessionFlags, format: Format, style: Style) -> Result<bool> {
     }
     // A read in the background must not keep the program alive.
     started.runtime.shutdown_background();
-    written.and(well)
+    rehearsal::ended(well, written)
 }
 
 /// Ctrl-C that comes as a signal stops the line that runs; a termination leaves the terminal as it was found.

@@ -189,8 +189,8 @@ pub fn go(started: Started, source: &str, text: &str, given: &Given, format: For
     let result = on_big_stack(|| {
         let interpreter = Interpreter::for_script(&session, &sources, text)?;
         let script = interpreter.compile(source, text)?;
-        // An expression that is typed is as long as its error: the call itself tells all that is wrong with it.
-        if !source.is_empty() {
+        // A lone call that is typed tells all that is wrong with it by itself, and nothing happens before it does.
+        if !source.is_empty() || !script.is_one_call() {
             interpreter.refuse_certain(&script)?;
         }
         session.set_inputs(params::resolve(&script.inputs, given)?);
@@ -200,10 +200,7 @@ pub fn go(started: Started, source: &str, text: &str, given: &Given, format: For
     .and_then(|result| result)
     // A script that was over by the time the cancellation was seen is cancelled all the same.
     .and_then(|value| if session.cancel.is_cancelled() { Err(session.cancel.reason()) } else { Ok(value) });
-    let result = match rehearsal.as_ref().map(Rehearsal::finish) {
-        Some(Err(unwritten)) => result.and(Err(unwritten)),
-        _ => result,
-    };
+    let result = rehearsal::ended(result, rehearsal.as_ref().map_or(Ok(()), Rehearsal::finish));
     if let Some(rehearsal) = &rehearsal {
         report.rehearsed(session.cloud.clock.since(begun), rehearsal.twin.critical_path(begun));
         ui::note(&report.rehearsal());

@@ -3,6 +3,7 @@
 //! Effect gate (before the arguments are looked at) → arguments → approval → event: intent → run on the cloud →
 //! event: outcome → map the error. Because all of it sits here, no binding can forget it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use rhai::{Dynamic, EvalAltResult, NativeCallContext, Position};
 use serde_json::{Map, Value, json};
 
 use super::{fault, here};
-use crate::catalog::{Answer, Args, Binding, Call, Effect, Run};
+use crate::catalog::{Answer, Args, Binding, Call, Effect, Flaw, FlawKind, Run};
 use crate::cloud::{Connection, Future, lookup, paging, retry, tags, waiters};
 use crate::error::{Error, Place, Result, did_you_mean};
 use crate::event::Event;
@@ -314,6 +315,41 @@ pub fn waiter(caller: &Caller, waiter: &'static Waiter, args: &[Dynamic]) -> Thr
 /// How long a waiter waits where nothing is said.
 pub const WAIT_DEFAULT: Duration = Duration::from_secs(30 * 60);
 
+/// How long a waiter is to wait, and what is wrong with its options. Nothing is said of the `opaque` ones, which only a
+/// run can tell.
+pub fn waiter_options(name: &str, options: &Value, opaque: &BTreeSet<String>) -> (Duration, Vec<Flaw>) {
+    let mut timeout = WAIT_DEFAULT;
+    let mut flaws = Vec::new();
+    let mut wrong = |path: &str, kind, error| flaws.push(Flaw { path: path.to_owned(), kind, error });
+    match options {
+        Value::Null => {}
+        Value::Object(map) => {
+            for (key, value) in map {
+                match key.as_str() {
+                    "timeout" if value.is_null() || opaque.contains(key) => {}
+                    "timeout" => match value::duration(key, value) {
+                        Ok(given) => timeout = given,
+                        Err(error) => wrong(key, FlawKind::Type, error),
+                    },
+                    other => {
+                        let error = Error::invalid(format!("unknown option `{other}` for `{name}`"))
+                            .note("the only option is `timeout`")
+                            .maybe_hint(did_you_mean(other, ["timeout"]));
+                        wrong(key, FlawKind::Key, error);
+                    }
+                }
+            }
+        }
+        other => {
+            let found = value::describe(other);
+            let error = Error::invalid(format!("the options of `{name}` are a map, found {found}"))
+                .hint("write `#{ timeout: \"10m\" }`");
+            wrong("", FlawKind::Type, error);
+        }
+    }
+    (timeout, flaws)
+}
+
 fn prepare_waiter<'s>(
     caller: &'s Caller,
     name: &str,
@@ -322,17 +358,10 @@ fn prepare_waiter<'s>(
 ) -> Result<Prepared<'s>> {
     let session = caller.session;
     let input = checked_input(waiter.operation, args.get(..1).unwrap_or_default())?;
-    let mut timeout = WAIT_DEFAULT;
     let options = args.get(1).map(|options| value::to_json(options, Show::Hidden)).transpose()?;
-    for (key, value) in options.as_ref().and_then(Value::as_object).into_iter().flatten() {
-        match key.as_str() {
-            "timeout" => timeout = value::duration("timeout", value)?,
-            other => {
-                return Err(Error::invalid(format!("unknown option `{other}` for `{name}`"))
-                    .note("the only option is `timeout`")
-                    .maybe_hint(did_you_mean(other, ["timeout"])));
-            }
-        }
+    let (timeout, flaws) = waiter_options(name, options.as_ref().unwrap_or(&Value::Null), &BTreeSet::new());
+    if let Some(flaw) = flaws.into_iter().next() {
+        return Err(flaw.error);
     }
     let shown = redacted(&input, Secrets::Schema(waiter.operation.input));
     let target = session.target().overlaid(&here::get().target);

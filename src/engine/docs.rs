@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rhai::{AST, ASTNode, Engine, Expr, FnAccess, Stmt};
 
 use super::check::parsed;
-use super::import;
+use super::{import, takes};
 use crate::bindings;
 use crate::catalog::doc::{Entry, FieldDoc};
 use crate::catalog::reference::{Namespace, Origin, Reference};
@@ -95,7 +95,7 @@ impl Modules {
         let mut entries: Vec<Entry> = Vec::new();
         for module in &self.0 {
             let Ok(ast) = &module.ast else { continue };
-            let aliases = aliases(ast);
+            let aliases = takes::aliases(ast);
             collect(&module.name, ast, &aliases, &mut calls);
             for function in ast.iter_functions() {
                 if function.access == FnAccess::Public && !function.name.starts_with("anon$") {
@@ -170,19 +170,6 @@ fn raised(doc: &str) -> Vec<String> {
         }
     }
     kinds
-}
-
-/// What a module calls its imports.
-fn aliases(ast: &AST) -> BTreeMap<String, String> {
-    let mut aliases = BTreeMap::new();
-    for statement in ast.statements() {
-        if let Stmt::Import(import, _) = statement
-            && let Expr::StringConstant(path, _) = &import.0
-        {
-            aliases.insert(import.1.name.to_string(), path.to_string());
-        }
-    }
-    aliases
 }
 
 /// Notes what every function of a module calls.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use rhai::{AST, ASTNode, Dynamic, Expr, Module, Scope, Shared, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, Ident, Module, Scope, Shared, Stmt, StmtBlock};
 
 use super::params::{self, Given};
 use super::{Interpreter, STEP, check, fault, import, isolate};
@@ -121,6 +121,36 @@ pub enum Shape {
     Look,
 }
 
+impl Statement {
+    /// Whether a `return` stands in it.
+    pub fn returns(&self) -> bool {
+        check::returns(&self.stmt)
+    }
+
+    /// Whether it is a `return` as a whole.
+    pub fn is_return(&self) -> bool {
+        matches!(self.stmt, Stmt::Return(..))
+    }
+}
+
+/// What became of a statement.
+pub struct Ran {
+    /// Its value, or that of the `return` in it.
+    pub value: Dynamic,
+    /// It returned: what stands behind it on its line does not run.
+    pub returned: bool,
+}
+
+/// The variable that holds the value of a statement that came to its end; no script can write this name.
+const END: &str = "$end";
+
+/// A statement that makes a variable when it comes to its end.
+fn watched(stmt: Stmt) -> Stmt {
+    let at = stmt.position();
+    let value = Expr::Stmt(Box::new(StmtBlock::new([stmt], at, at)));
+    Stmt::Var(Box::new((Ident { name: END.into(), pos: at }, value, None)), ASTFlags::empty(), at)
+}
+
 impl Interpreter {
     /// Compiles a line. Nothing of it runs where any of it can not run.
     ///
@@ -166,8 +196,13 @@ impl Interpreter {
     }
 
     /// Runs one statement. Variables of a statement that fails are forgotten.
-    pub fn run_statement(&mut self, lines: &mut Lines, statement: &Statement) -> Result<Dynamic> {
-        let mut ast = AST::new([statement.stmt.clone()], lines.functions.shared_lib().clone());
+    pub fn run_statement(&mut self, lines: &mut Lines, statement: &Statement) -> Result<Ran> {
+        let returns = statement.returns();
+        // The engine does not tell a `return` from the end of a statement, but a variable that comes to be only at the
+        // end does.
+        let is_watched = returns && !matches!(statement.stmt, Stmt::Var(..));
+        let stmt = if is_watched { watched(statement.stmt.clone()) } else { statement.stmt.clone() };
+        let mut ast = AST::new([stmt], lines.functions.shared_lib().clone());
         ast.set_source(SOURCE);
         let variables = lines.scope.len();
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut lines.scope, &ast);
@@ -175,15 +210,22 @@ impl Interpreter {
             result.map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure));
         if result.is_err() {
             lines.scope.rewind(variables);
-            return result;
         }
+        let value = result?;
         if let Stmt::Import(import, _) = &statement.stmt
             && let Expr::StringConstant(module, _) = &import.0
             && !import.1.name.is_empty()
         {
             self.import(lines, module, &import.1.name)?;
         }
-        result
+        if !returns || lines.scope.len() == variables {
+            return Ok(Ran { value, returned: returns });
+        }
+        let value = if is_watched { lines.scope.get_value(END).unwrap_or_default() } else { value };
+        if is_watched {
+            lines.scope.rewind(variables);
+        }
+        Ok(Ran { value, returned: false })
     }
 
     /// Imports a module for all lines to come.
@@ -228,14 +270,8 @@ pub fn near<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> Option<Stri
 fn calls_nothing(stmt: &Stmt) -> bool {
     let mut calls = false;
     stmt.walk(&mut Vec::new(), &mut |path| {
-        calls |= match path.last() {
-            Some(ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _))) => {
-                call.op_token.is_none()
-            }
-            Some(ASTNode::Expr(Expr::MethodCall(..) | Expr::Custom(..))) => true,
-            Some(ASTNode::Stmt(Stmt::Assignment(..))) => true,
-            _ => false,
-        };
+        calls |=
+            path.last().is_some_and(|node| super::is_call(node) || matches!(node, ASTNode::Stmt(Stmt::Assignment(..))));
         !calls
     });
     !calls

@@ -17,14 +17,15 @@ pub mod lines;
 pub mod names;
 pub mod params;
 pub mod scan;
+pub mod takes;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rhai::{
-    AST, Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, Map, Module, NativeCallContext,
-    OptimizationLevel, RhaiFunc, Scope,
+    AST, ASTNode, Array, Dynamic, Engine, EvalAltResult, Expr, FnPtr, FuncRegistration, Map, Module, NativeCallContext,
+    OptimizationLevel, RhaiFunc, Scope, Stmt,
 };
 use serde_json::Value;
 
@@ -60,6 +61,27 @@ pub struct Script {
     pub inputs: Vec<params::Input>,
     /// Its `//!` header.
     pub header: String,
+}
+
+impl Script {
+    /// Whether it calls no more than once: what is wrong with it, the call itself tells before anything happens.
+    pub fn is_one_call(&self) -> bool {
+        let mut calls = 0;
+        self.ast.walk(&mut |path: &[ASTNode<'_>]| {
+            calls += usize::from(path.last().is_some_and(is_call));
+            calls <= 1
+        });
+        calls <= 1 && self.ast.iter_functions().next().is_none()
+    }
+}
+
+/// Whether something that is no operator is called here.
+fn is_call(node: &ASTNode<'_>) -> bool {
+    match node {
+        ASTNode::Expr(Expr::FnCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _)) => call.op_token.is_none(),
+        ASTNode::Expr(Expr::MethodCall(..) | Expr::Custom(..)) => true,
+        _ => false,
+    }
 }
 
 /// The script engine of one session.
@@ -233,6 +255,19 @@ fn listen(engine: &mut Engine, session: &Arc<Session>) {
     engine.on_var(|name, _, context| Ok(context.scope().get(name).and_then(fault::completed)));
 }
 
+/// What other Rhai programs have and no script of ours: the name, why, and what to write instead.
+const UNAVAILABLE: [(&str, &str, &str); 3] = [
+    ("sleep", "it would not follow the session's clock", "clock::sleep(\"10s\")"),
+    ("timestamp", "it would not follow the session's clock", "clock::now()"),
+    ("exit", "it would leave steps and branches half-way, as if all were done", "throw error::failed(\"why\")"),
+];
+
+/// The error for a function of this name, where it is one that scripts do not have.
+pub fn unavailable(name: &str) -> Option<Error> {
+    let (name, why, instead) = UNAVAILABLE.iter().find(|(known, ..)| *known == name)?;
+    Some(Error::invalid(format!("`{name}` is not available: {why}")).hint(format!("write `{instead}`")))
+}
+
 /// Functions without a namespace, and what secrets and thrown texts answer.
 fn register_plain(engine: &mut Engine, session: &Arc<Session>) {
     let own = session.clone();
@@ -255,13 +290,9 @@ fn register_plain(engine: &mut Engine, session: &Arc<Session>) {
     // A thrown text answers like any other error.
     engine.register_get("kind", |_: &mut rhai::ImmutableString| "failed");
     engine.register_get("message", |text: &mut rhai::ImmutableString| text.clone());
-    for (name, why, instead) in [
-        ("sleep", "it would not follow the session's clock", "clock::sleep(\"10s\")"),
-        ("timestamp", "it would not follow the session's clock", "clock::now()"),
-        ("exit", "it would leave steps and branches half-way, as if all were done", "throw error::failed(\"why\")"),
-    ] {
+    for (name, ..) in UNAVAILABLE {
         let refuse = move |context: NativeCallContext| -> Thrown {
-            let error = Error::invalid(format!("`{name}` is not available: {why}")).hint(format!("write `{instead}`"));
+            let error = unavailable(name).unwrap_or_else(|| Error::bug(format!("`{name}` is available")));
             let value = value::to_dynamic(error.to_json(), value::Secrets::None);
             Err(Box::new(EvalAltResult::ErrorRuntime(value, context.call_position())))
         };

@@ -1,8 +1,6 @@
 //! What was typed, kept for the next session of the same project, without what must not be kept.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use etcetera::BaseStrategy;
 use reedline::{
@@ -10,7 +8,7 @@ use reedline::{
 };
 use sha2::{Digest, Sha256};
 
-use super::tokens::{Kind, Token, tokens};
+use super::secrecy::has_secret;
 use crate::error::Result;
 use crate::project::Project;
 
@@ -124,83 +122,6 @@ impl History for Discreet {
     }
 }
 
-/// Words that name a secret wherever they are a key, beside the fields that AWS's own models mark.
-const SECRET_WORDS: [&str; 8] =
-    ["password", "secret", "token", "secret_access_key", "session_token", "stringData", "private_key", "api_key"];
-
-/// The names of input fields that AWS's models mark as sensitive wherever they have them.
-fn sensitive_fields() -> &'static BTreeSet<&'static str> {
-    static FIELDS: OnceLock<BTreeSet<&'static str>> = OnceLock::new();
-    FIELDS.get_or_init(|| {
-        let operations = aws_dynamic::services().iter().flat_map(|service| service.operations);
-        let (mut sensitive, plain) = fields_of(operations.map(|operation| operation.input).collect());
-        sensitive.retain(|name| !plain.contains(name));
-        sensitive.extend(SECRET_WORDS);
-        sensitive
-    })
-}
-
-/// The names of fields at any depth: the sensitive ones, and the others.
-fn fields_of(mut open: Vec<&'static aws_dynamic::Struct>) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
-    let (mut sensitive, mut plain, mut seen) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    while let Some(shape) = open.pop() {
-        if !seen.insert(std::ptr::from_ref(shape) as usize) {
-            continue;
-        }
-        for field in shape.fields {
-            if field.sensitive {
-                sensitive.insert(field.name)
-            } else {
-                plain.insert(field.name)
-            };
-            open.extend(struct_of(&field.ty));
-        }
-    }
-    (sensitive, plain)
-}
-
-/// The sensitive fields of the operations that a line calls: `value` is one of `ssm::put_parameter`, and of no tag.
-fn sensitive_here(line: &str, all: &[Token]) -> BTreeSet<&'static str> {
-    let called = all.windows(3).filter_map(|three| {
-        let [service, colons, operation] = three else { return None };
-        (colons.text(line) == "::").then(|| aws_dynamic::operation(service.text(line), operation.text(line)))?
-    });
-    fields_of(called.map(|operation| operation.input).collect()).0
-}
-
-fn struct_of(ty: &aws_dynamic::Type) -> Option<&'static aws_dynamic::Struct> {
-    match ty {
-        aws_dynamic::Type::Struct(shape) | aws_dynamic::Type::Events(shape) => Some(shape),
-        aws_dynamic::Type::List(item) | aws_dynamic::Type::Map(item) => struct_of(item),
-        _ => None,
-    }
-}
-
-/// Whether a line writes a secret out: a sensitive field with a text, an object of kind `Secret`, or an access key.
-pub fn has_secret(line: &str) -> bool {
-    let all = tokens(line);
-    let (sensitive, here) = (sensitive_fields(), sensitive_here(line, &all));
-    let is_text = |index: usize| all.get(index).is_some_and(|token| matches!(token.kind, Kind::Text { .. }));
-    all.iter().enumerate().any(|(index, token)| {
-        let name = token.said(line).unwrap_or_else(|| token.text(line));
-        let follows = |what: &str| all.get(index + 1).is_some_and(|next| next.text(line) == what);
-        let is_key = matches!(token.kind, Kind::Word | Kind::Text { .. }) && (follows(":") || follows("="));
-        let value = all.get(index + 2).and_then(|token| token.said(line));
-        let names_secret =
-            (sensitive.contains(name) || here.contains(name)) && (is_text(index + 2) || name == "stringData");
-        let is_object = name == "kind" && value == Some("Secret");
-        is_key && (names_secret || is_object) || is_access_key(token.said(line).unwrap_or_default())
-    })
-}
-
-fn is_access_key(text: &str) -> bool {
-    (text.starts_with("AKIA") || text.starts_with("ASIA")) && text.len() == 20
-        || text.len() == 40
-            && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "+/".contains(letter))
-            && text.chars().any(|letter| letter.is_ascii_uppercase())
-            && text.chars().any(|letter| letter.is_ascii_digit())
-}
-
 /// The newest lines, for tests and for who wants to see them.
 pub fn lines(file: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
@@ -210,29 +131,6 @@ pub fn lines(file: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_with_secrets_are_told_from_others() {
-        for line in [
-            "let password = \"hunter2\";",
-            "ssm::put_parameter(#{ name: \"n\", value: \"hunter2\" })",
-            "kube::apply(#{ apiVersion: \"v1\", kind: \"Secret\", metadata: #{ name: \"x\" } })",
-            "#{ stringData: data }",
-            "\"AKIAIOSFODNN7EXAMPLE\"",
-            "f(\"wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab\")",
-        ] {
-            assert!(has_secret(line), "{line}");
-        }
-        for line in [
-            "eks::describe_cluster(\"prod\")",
-            "let token = next_token;",
-            "kube::list(\"secrets\")",
-            "eks::tag_resource(#{ name: \"a\", key: \"b\", id: \"c\", description: \"d\", version: \"1.33\", arn: \"e\" })",
-            "ec2::describe_instances(#{ instance_ids: [\"i-0123456789abcdef0\"] })",
-        ] {
-            assert!(!has_secret(line), "{line}");
-        }
-    }
 
     #[test]
     fn a_broken_history_is_set_aside() {

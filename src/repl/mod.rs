@@ -16,13 +16,14 @@ pub mod library;
 pub mod present;
 pub mod prompt;
 pub mod save;
+pub mod secrecy;
 pub mod table;
 pub mod tokens;
 pub mod whole;
 
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -44,6 +45,7 @@ use crate::engine::lines::{self, Line, Lines, Shape};
 use crate::engine::params::Given;
 use crate::engine::{Interpreter, STACK_SIZE, call};
 use crate::error::{Error, Kind, Result};
+use crate::file::{Readers, write_whole};
 use crate::session::Session;
 use crate::sources::Sources;
 use crate::ui::{self, Format, Progress};
@@ -159,6 +161,8 @@ pub struct Repl {
     reading: Option<JoinHandle<Result<()>>>,
     interpreter: Option<Interpreter>,
     entries: Vec<Entry>,
+    /// What was written where.
+    saved: BTreeMap<PathBuf, String>,
     begun: Timestamp,
     last_took: Duration,
 }
@@ -198,6 +202,7 @@ impl Repl {
             reading: Some(reading),
             interpreter: None,
             entries: Vec::new(),
+            saved: BTreeMap::new(),
             last_took: Duration::ZERO,
         })
     }
@@ -304,21 +309,26 @@ impl Repl {
                 shared.live.forget();
             }
             match result {
-                Ok(result) => {
-                    value = result;
+                Ok(ran) => {
+                    value = ran.value;
                     let defined = match &statement.shape {
                         Shape::Let(name) => lines.variable(name).cloned().unwrap_or_default(),
                         _ => value.clone(),
                     };
-                    note_cluster(&mut self.entries, &shared.session, piece);
-                    self.entries.push(Entry::Ran(Item {
+                    note_cluster(&mut self.entries, &shared.session);
+                    let item = Item {
                         text: piece.to_owned(),
                         shape: statement.shape.clone(),
                         is_step: lines::is_step(statement),
                         changes,
                         is_plain: value::to_json(&defined.flatten(), Show::Hidden).is_ok(),
                         has_value: !value.is_unit(),
-                    }));
+                        returns: statement.returns(),
+                    };
+                    self.entries.extend(entry_of(item, statement.is_return(), ran.returned));
+                    if ran.returned {
+                        return Ok(value);
+                    }
                 }
                 Err(error) => {
                     if !changes.is_empty() {
@@ -414,18 +424,38 @@ impl Repl {
                 .hint("begin a new session, and load only one script with `params`"));
         }
         let about = self.about();
-        let text = save::runbook(&self.entries, self.shared.lines().imports(), &about);
+        let text = save::runbook(&self.entries, self.shared.lines().imports(), &about)?;
         // With an engine of its own: this one knows more than a runbook will.
         let shown = file.display().to_string();
         let sources = Sources::default();
         let other = Interpreter::for_script(&self.shared.session, &sources, &text)?;
-        other.compile(&shown, &text).map_err(|error| {
+        other.compile(&shown, &text).and_then(|script| other.refuse_certain(&script)).map_err(|error| {
             ui::error(&error, &sources, self.progress.style());
-            Error::bug("the session does not make a runbook that works; nothing was written")
+            Error::failed("the session does not make a runbook that works; nothing was written")
         })?;
-        write(file, &text)?;
-        let secret = if history::has_secret(&text) { "\nwarning: it holds what looks like a secret" } else { "" };
+        self.refuse_to_overwrite(file)?;
+        write_whole(file, &text, Readers::Usual)
+            .map_err(|error| Error::failed(format!("`{shown}` can not be written: {error}")))?;
+        self.saved.insert(file.to_path_buf(), text.clone());
+        let secret = if secrecy::has_secret(&text) { "\nwarning: it holds what looks like a secret" } else { "" };
         Ok(format!("saved as `{shown}`; run it with `ekskit run {shown}`{secret}"))
+    }
+
+    /// Only what this session wrote may be replaced, and only as long as nobody edited it.
+    fn refuse_to_overwrite(&self, file: &Path) -> Result<()> {
+        let shown = file.display();
+        let there = match std::fs::read(file) {
+            Ok(there) => there,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::refused(format!("`{shown}` exists already: {error}"))),
+        };
+        match self.saved.get(file) {
+            Some(text) if text.as_bytes() == there => Ok(()),
+            Some(_) => Err(Error::refused(format!("`{shown}` was edited since this session saved it"))
+                .hint("save the session under another name")),
+            None => Err(Error::refused(format!("file `{shown}` exists already, and this session did not write it"))
+                .hint("save the session under another name")),
+        }
     }
 
     fn about(&self) -> Vec<String> {
@@ -462,11 +492,22 @@ impl<'t> Pieces<'t> {
     }
 }
 
-/// Where bare `kube::` calls of this statement went, where nobody said so: a runbook has to.
-fn note_cluster(entries: &mut Vec<Entry>, session: &Session, piece: &str) {
+/// What a runbook keeps of a statement that ran. A `return` ended a line here, and would end all of a runbook there: of
+/// one that stands alone only its value is kept.
+fn entry_of(mut item: Item, is_return: bool, returned: bool) -> Option<Entry> {
+    if !is_return {
+        return Some(if returned { Entry::Returned(item) } else { Entry::Ran(item) });
+    }
+    let word = tokens::tokens(&item.text).into_iter().find(|token| token.text(&item.text) == "return")?;
+    item.text = item.text[word.span.end..].trim().to_owned();
+    item.returns = false;
+    (!item.text.trim_end_matches(';').is_empty()).then_some(Entry::Ran(item))
+}
+
+/// Where bare `kube::` calls go, once one was made and nobody said so: a runbook has to.
+fn note_cluster(entries: &mut Vec<Entry>, session: &Session) {
     let known = entries.iter().any(|entry| matches!(entry, Entry::Cluster(_)));
     if !known
-        && piece.contains("kube::")
         && !session.cloud.aws.is_live()
         && let Some(name) = session.bare_label()
     {
@@ -539,14 +580,4 @@ fn look_around(shared: &Arc<Shared>) {
         .and_then(|operation| call::read_in_background(session, operation, &serde_json::json!({})).ok());
     let account = identity.and_then(|identity| identity["account"].as_str().map(str::to_owned));
     shared.set_facts(|facts| facts.account = account);
-}
-
-/// Whole or not at all.
-fn write(file: &Path, text: &str) -> Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut temporary| {
-        temporary.write_all(text.as_bytes())?;
-        temporary.persist(file).map_err(|error| error.error)
-    });
-    written.map(|_| ()).map_err(|error| Error::failed(format!("`{}` can not be written: {error}", file.display())))
 }

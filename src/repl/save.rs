@@ -4,10 +4,12 @@
 //! value, because a step can not change a variable of the script around it. Functions stand first, modules before them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::tokens::{self, Kind, tokens};
 use crate::bindings;
 use crate::engine::lines::{LAST, Shape};
+use crate::error::{Error, Result};
 
 /// One thing that was done.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub enum Entry {
         /// What it had changed.
         changes: Vec<String>,
     },
+    /// A statement ran and returned, which would end a runbook.
+    Returned(Item),
     /// Bare `kube::` calls go to this cluster from here on.
     Cluster(String),
     /// Calls go to this region from here on.
@@ -49,17 +53,25 @@ pub struct Item {
     pub is_plain: bool,
     /// It has a value, so that `it` meant it afterwards.
     pub has_value: bool,
+    /// A `return` stands in it, which can not leave a step.
+    pub returns: bool,
 }
 
 /// Writes the runbook. `imports`: alias → module; `about`: lines for its header.
-pub fn runbook(entries: &[Entry], imports: &BTreeMap<String, String>, about: &[String]) -> String {
+///
+/// Raises `invalid` where a call would go to a cluster that a runbook does not know.
+pub fn runbook(entries: &[Entry], imports: &BTreeMap<String, String>, about: &[String]) -> Result<String> {
     let kept = Kept::of(entries);
-    let mut writer = Writer { kept: &kept, handle: None, region: None, handed: 0, body: Vec::new() };
+    let defined = functions(entries);
+    let uses_cluster = entries.iter().any(|entry| matches!(entry, Entry::Cluster(_)));
+    let bare = if uses_cluster { bare_functions(&defined) } else { BTreeSet::new() };
+    let mut writer = Writer { kept: &kept, bare: &bare, handle: None, region: None, handed: 0, body: Vec::new() };
     for (index, entry) in entries.iter().enumerate() {
-        writer.entry(index, entry);
+        writer.entry(index, entry)?;
     }
     let body = writer.body;
-    let functions = functions(entries);
+    let functions: Vec<String> =
+        defined.iter().map(|(name, text)| with_handle(name, text, &bare)).collect::<Result<_>>()?;
     let mut text = String::new();
     for line in about {
         text.push_str(&format!("//! {line}\n"));
@@ -80,7 +92,7 @@ pub fn runbook(entries: &[Entry], imports: &BTreeMap<String, String>, about: &[S
     for line in rest {
         text.push_str(&format!("{line}\n"));
     }
-    text
+    Ok(text)
 }
 
 /// How many sets of inputs the session declared: a runbook can have one.
@@ -95,7 +107,7 @@ fn declares_inputs(text: &str) -> bool {
 }
 
 /// The newest of each signature, in the order in which they were first defined.
-fn functions(entries: &[Entry]) -> Vec<String> {
+fn functions(entries: &[Entry]) -> Vec<(&str, &str)> {
     let mut order: Vec<&(String, usize)> = Vec::new();
     let mut texts: BTreeMap<&(String, usize), &String> = BTreeMap::new();
     for entry in entries {
@@ -105,7 +117,112 @@ fn functions(entries: &[Entry]) -> Vec<String> {
             order.push(signature);
         }
     }
-    order.iter().filter_map(|signature| texts.get(signature)).map(|text| (*text).clone()).collect()
+    order.iter().filter_map(|signature| Some((signature.0.as_str(), texts.get(signature)?.as_str()))).collect()
+}
+
+/// The functions that call `kube::` without saying on which cluster, themselves or by others.
+fn bare_functions<'f>(functions: &[(&'f str, &str)]) -> BTreeSet<&'f str> {
+    let mut bare: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let more: Vec<&str> = functions
+            .iter()
+            .filter(|(name, text)| !bare.contains(name) && !cluster_calls(text, &bare).is_empty())
+            .map(|(name, _)| *name)
+            .collect();
+        if more.is_empty() {
+            return bare;
+        }
+        bare.extend(more);
+    }
+}
+
+/// A call in a text that goes to the cluster in use.
+enum OnCluster {
+    /// `kube::list(…)`: the bytes of `kube::`.
+    Bare(Range<usize>),
+    /// `pods(…)`, a function with such calls in it: behind its parenthesis, and whether it gets other arguments.
+    Function(usize, bool),
+}
+
+fn cluster_calls(text: &str, bare: &BTreeSet<&str>) -> Vec<OnCluster> {
+    let all = tokens(text);
+    let piece = |index: usize| all.get(index).map_or("", |token| token.text(text));
+    let mut found = Vec::new();
+    for (index, token) in all.iter().enumerate() {
+        let name = token.text(text);
+        let before = index.checked_sub(1).map_or("", piece);
+        if name == "kube" && piece(index + 1) == "::" && piece(index + 3) == "(" && is_method(piece(index + 2)) {
+            found.push(OnCluster::Bare(token.span.start..all[index + 1].span.end));
+        } else if bare.contains(name) && piece(index + 1) == "(" && !matches!(before, "::" | "." | "?." | "fn") {
+            found.push(OnCluster::Function(all[index + 1].span.end, piece(index + 2) != ")"));
+        }
+    }
+    found
+}
+
+/// `kube::list(…)` at the prompt is `on_prod.list(…)` in a runbook, which knows no cluster of its own; functions get
+/// the handle as their first argument.
+fn on_cluster(text: &str, handle: &str, bare: &BTreeSet<&str>) -> Result<String> {
+    refuse_hidden_calls(text, bare)?;
+    let mut written = String::new();
+    let mut at = 0;
+    for call in cluster_calls(text, bare) {
+        match call {
+            OnCluster::Bare(span) => {
+                written.push_str(&text[at..span.start]);
+                written.push_str(&format!("{handle}."));
+                at = span.end;
+            }
+            OnCluster::Function(behind, has_more) => {
+                written.push_str(&text[at..behind]);
+                written.push_str(handle);
+                written.push_str(if has_more { ", " } else { "" });
+                at = behind;
+            }
+        }
+    }
+    written.push_str(&text[at..]);
+    Ok(written)
+}
+
+/// Calls that can not be given the cluster: those inside of a text, and functions that are called by their name as one.
+fn refuse_hidden_calls(text: &str, bare: &BTreeSet<&str>) -> Result<()> {
+    let all = tokens(text);
+    for (index, token) in all.iter().enumerate().filter(|(_, token)| matches!(token.kind, Kind::Text { .. })) {
+        let piece = token.text(text);
+        let is_name = index >= 2 && all[index - 2].text(text) == "Fn" && all[index - 1].text(text) == "(";
+        if let Some(name) = token.said(text).filter(|said| is_name && bare.contains(said)) {
+            return Err(unsaid(&format!("function `{name}` is called by its name as a text"))
+                .hint(format!("call it as `{name}(…)`, and save again in a new session")));
+        }
+        let code = piece.starts_with('`') && piece.contains("${");
+        if code && (piece.contains("kube::") || bare.iter().any(|name| piece.contains(&format!("{name}(")))) {
+            return Err(unsaid(&format!("a `kube::` call stands inside of the text {piece}"))
+                .hint("put what it answers into a variable first, and save again in a new session"));
+        }
+    }
+    Ok(())
+}
+
+fn unsaid(what: &str) -> Error {
+    Error::invalid(format!("the session can not be saved: {what}"))
+        .note("a runbook has to say on which cluster it calls `kube::`, and can not do so there")
+}
+
+/// A function that is handed the cluster, where it needs it.
+fn with_handle(name: &str, text: &str, bare: &BTreeSet<&str>) -> Result<String> {
+    if !bare.contains(name) {
+        return Ok(text.to_owned());
+    }
+    let used = words(text);
+    let free = |handle: &&str| !used.contains(*handle);
+    let handle = ["on", "cluster", "on_cluster"].iter().find(|handle| free(handle)).copied().unwrap_or("the_cluster");
+    let written = on_cluster(text, handle, bare)?;
+    let all = tokens(&written);
+    let open = all.iter().position(|token| token.text(&written) == "(").unwrap_or(0);
+    let has_more = all.get(open + 1).is_some_and(|next| next.text(&written) != ")");
+    let (head, rest) = written.split_at(all[open].span.end);
+    Ok(format!("{head}{handle}{}{rest}", if has_more { ", " } else { "" }))
 }
 
 /// Every name in a text, but for those behind a dot and keys of maps.
@@ -172,6 +289,8 @@ impl Kept {
 
 struct Writer<'k> {
     kept: &'k Kept,
+    /// Functions that are handed the cluster in use.
+    bare: &'k BTreeSet<&'k str>,
     /// The variable that holds the handle of the cluster in use.
     handle: Option<String>,
     region: Option<String>,
@@ -180,7 +299,7 @@ struct Writer<'k> {
 }
 
 impl Writer<'_> {
-    fn entry(&mut self, index: usize, entry: &Entry) {
+    fn entry(&mut self, index: usize, entry: &Entry) -> Result<()> {
         match entry {
             Entry::Function { .. } => {}
             Entry::Region(region) => self.region = Some(region.clone()),
@@ -189,9 +308,18 @@ impl Writer<'_> {
                 let first = text.lines().next().unwrap_or_default();
                 self.body.push(format!("// Left out, because it failed after {}: {first}", list(changes)));
             }
+            Entry::Returned(item) => {
+                let first = item.text.lines().next().unwrap_or_default();
+                let after =
+                    if item.changes.is_empty() { String::new() } else { format!(" after {}", list(&item.changes)) };
+                self.body.push(format!("// Left out, because it returned{after}: {first}"));
+            }
             Entry::Ran(item) if self.kept.kept.contains(&index) => {
                 let is_last = self.kept.last.contains(&index);
-                let text = self.on_the_cluster(&item.text);
+                let text = match &self.handle {
+                    Some(handle) => on_cluster(&item.text, handle, self.bare)?,
+                    None => item.text.clone(),
+                };
                 let written = self.statement(item, &text, is_last);
                 self.body.push(written);
             }
@@ -203,6 +331,7 @@ impl Writer<'_> {
             }
             Entry::Ran(_) => {}
         }
+        Ok(())
     }
 
     fn cluster(&mut self, name: &str) {
@@ -215,28 +344,9 @@ impl Writer<'_> {
         self.handle = Some(variable);
     }
 
-    /// `kube::list(…)` at the prompt is `on_prod.list(…)` in a runbook, which knows no cluster of its own.
-    fn on_the_cluster(&self, text: &str) -> String {
-        let Some(handle) = &self.handle else { return text.to_owned() };
-        let all = tokens(text);
-        let mut written = String::new();
-        let mut at = 0;
-        for three in all.windows(3) {
-            let [namespace, colons, name] = three else { continue };
-            let is_call = namespace.text(text) == "kube" && colons.text(text) == "::";
-            if is_call && is_method(name.text(text)) {
-                written.push_str(&text[at..namespace.span.start]);
-                written.push_str(&format!("{handle}."));
-                at = name.span.start;
-            }
-        }
-        written.push_str(&text[at..]);
-        written
-    }
-
     fn statement(&mut self, item: &Item, text: &str, is_last: bool) -> String {
         let text = text.trim_end_matches(';').trim_end();
-        let changes = !item.changes.is_empty() && !item.is_step;
+        let changes = !item.changes.is_empty() && !item.is_step && !item.returns;
         match &item.shape {
             Shape::Let(name) => {
                 let value = after_equals(text);
@@ -345,13 +455,15 @@ mod tests {
             is_step: text.contains("step"),
             changes: changes.iter().map(|change| (*change).to_owned()).collect(),
             is_plain: true,
+            returns: false,
             has_value: !matches!(shape, Shape::Let(_)),
             shape,
         })
     }
 
     fn saved(entries: &[Entry]) -> String {
-        let text = runbook(entries, &BTreeMap::from([("auth".to_owned(), "auth".to_owned())]), &["Saved.".to_owned()]);
+        let text = runbook(entries, &BTreeMap::from([("auth".to_owned(), "auth".to_owned())]), &["Saved.".to_owned()])
+            .unwrap();
         text.strip_prefix("//! Saved.\n\n").unwrap().trim().to_owned()
     }
 
@@ -403,5 +515,27 @@ mod tests {
             saved(&entries),
             "let on_my_prod = kube::cluster(\"my-prod\");\nlet n = on_my_prod.list(\"nodes\");\nf(n, kube::field(n, \"a\"));"
         );
+    }
+
+    #[test]
+    fn functions_are_handed_the_cluster_in_use() {
+        let function = |name: &str, arity, text: &str| Entry::Function {
+            signature: (name.to_owned(), arity),
+            text: text.to_owned(),
+        };
+        let entries = [
+            Entry::Cluster("prod".to_owned()),
+            function("pods", 0, "fn pods() { kube::list(\"pods\") }"),
+            function("named", 1, "fn named(on) { pods().filter(|pod| pod.metadata.name == on) }"),
+            function("twice", 1, "fn twice(n) { n * 2 }"),
+            item("named(\"a\").len() + twice(pods().len())", Shape::Other(vec![]), &[]),
+        ];
+        assert_eq!(
+            saved(&entries),
+            "fn pods(on) { on.list(\"pods\") }\n\nfn named(cluster, on) { pods(cluster).filter(|pod| pod.metadata.name == on) }\n\nfn twice(n) { n * 2 }\n\nlet on_prod = kube::cluster(\"prod\");\nnamed(on_prod, \"a\").len() + twice(pods(on_prod).len());"
+        );
+        let hidden = [Entry::Cluster("prod".to_owned()), item("`${kube::list(\"pods\")}`", Shape::Other(vec![]), &[])];
+        let error = runbook(&hidden, &BTreeMap::new(), &[]).unwrap_err();
+        assert!(error.to_string().contains("inside of the text"), "{error}");
     }
 }

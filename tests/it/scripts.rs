@@ -40,6 +40,7 @@ fn mistakes_of_a_script_tell_what_to_do() {
         ("#{ default: 1 }", "`default` is a reserved word", "reserved words such as"),
         ("eks::list_cluster()", "operation `eks::list_cluster` does not exist", "did you mean `list_clusters`?"),
         ("kube::get(\"pods\")", "`kube::get` takes 2 arguments and options, found 1 argument", ""),
+        ("let limit = \"10m\"; eks::wait_until_cluster_active(\"a\", limit)", "", "write `#{ timeout: \"10m\" }`"),
         ("clock::sleep(10)", "`time` needs a unit", "write `\"10s\"` or `\"10m\"`"),
         (
             "sleep(1)",

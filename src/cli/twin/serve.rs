@@ -89,6 +89,7 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub fn main(flags: &Flags, format: Format) -> Result<()> {
+    rehearsal::can_write(flags.world_out.as_deref())?;
     let mut world = rehearsal::world(flags.world.as_deref(), flags.seed, flags.faults.as_deref())?;
     let cluster = cluster_of(&mut world, flags)?;
     let mut identities = vec![admin()];
@@ -128,7 +129,8 @@ pub fn main(flags: &Flags, format: Format) -> Result<()> {
     });
     // Whoever still reads is left alone.
     runtime.shutdown_background();
-    served.and_then(|()| flags.world_out.as_deref().map_or(Ok(()), |path| rehearsal::write(&twin.world(), path)))
+    let written = flags.world_out.as_deref().map_or(Ok(()), |path| rehearsal::write(&twin.world(), path));
+    rehearsal::ended(served, written)
 }
 
 fn admin() -> Identity {

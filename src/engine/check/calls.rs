@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rhai::{Expr, FnCallExpr, Position};
 
 use super::effects::Callee;
+use super::inputs::is_literal;
 use super::known::Module;
 use super::parsed;
 use super::rules;
@@ -13,7 +14,7 @@ use super::shape::Shape;
 use super::walk::Walk;
 use crate::bindings;
 use crate::catalog::{Binding, Effect, FlawKind, arity_error};
-use crate::engine::{arities, call, params};
+use crate::engine::{arities, call, params, unavailable};
 use crate::error::{Error, count, did_you_mean, list_or};
 
 impl<'a> Walk<'a> {
@@ -22,6 +23,7 @@ impl<'a> Walk<'a> {
             return self.qualified(call);
         }
         let name = call.name.as_str();
+        self.asks_of_its_first_argument(call);
         if call.op_token.is_some() || !rhai::is_valid_function_name(name) && self.known.plain(name).is_none() {
             self.arguments(call);
             return Shape::Unknown;
@@ -29,6 +31,7 @@ impl<'a> Walk<'a> {
         match name {
             "parallel" => {
                 self.plain_binding(call, at);
+                self.closures_of_branches(call);
                 return self.branches(call);
             }
             "params" => return self.params(call, at),
@@ -50,6 +53,8 @@ impl<'a> Walk<'a> {
                 self.referenced.insert(key.clone());
             }
             self.calls(name.to_owned(), at, Callee::Own(key));
+        } else if let Some(error) = unavailable(name) {
+            self.report(&rules::UNKNOWN_FUNCTION, error, at);
         } else if !self.plain_binding(call, at) {
             self.plain_call(name, arity, at);
         }
@@ -73,8 +78,54 @@ impl<'a> Walk<'a> {
         let binding = bindings::all().find(|binding| binding.name == call.name.as_str() && binding.name != "step");
         if let Some(binding) = binding {
             self.binding_arguments(binding, call, at);
+            if let Some(index) = binding.params.iter().position(|param| param.name == "body")
+                && let Some(body) = call.args.get(index)
+            {
+                self.closure_without_parameters(&format!("the body of `{}`", binding.name), body);
+            }
         }
         binding.is_some()
+    }
+
+    /// What `parallel` gets: closures in a list, or under keys of a map.
+    fn closures_of_branches(&mut self, call: &'a FnCallExpr) {
+        match call.args.first() {
+            Some(Expr::Array(items, _)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.closure_without_parameters(&format!("branch `{}` of `parallel`", index + 1), item);
+                }
+            }
+            Some(Expr::Map(entries, _)) => {
+                for (key, item) in &entries.0 {
+                    self.closure_without_parameters(&format!("branch `{}` of `parallel`", key.name), item);
+                }
+            }
+            Some(other) if parsed::closure(other).is_some() || is_literal(other) => {
+                let error = Error::invalid("`parallel` takes a list or a map of closures")
+                    .hint("write `parallel([|| …, || …])`, or with names `parallel(#{ a: || …, b: || … })`");
+                self.report(&rules::WRONG_TYPE, error, other.start_position());
+            }
+            _ => {}
+        }
+    }
+
+    /// A literal that has to be a closure, and is called without arguments.
+    fn closure_without_parameters(&mut self, what: &str, body: &'a Expr) {
+        let script = self.script;
+        let at = body.start_position();
+        if let Some((name, captured)) = parsed::closure(body) {
+            let own = script.closure(&name).filter(|function| function.is_closure);
+            let parameters = own.map_or(0, |function| function.params.len().saturating_sub(captured));
+            if parameters > 0 {
+                let found = count("parameter", parameters);
+                let error = Error::invalid(format!("{what} is called without arguments, found a closure with {found}"))
+                    .hint("write `|| …`: a closure sees the variables around it");
+                self.report(&rules::WRONG_ARITY, error, at);
+            }
+        } else if is_literal(body) {
+            let error = Error::invalid(format!("{what} is a closure")).hint("write `|| …`");
+            self.report(&rules::WRONG_TYPE, error, at);
+        }
     }
 
     fn plain_call(&mut self, name: &str, arity: usize, at: Position) {

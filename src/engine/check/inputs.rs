@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_dynamic::Operation;
-use rhai::{Expr, FnCallExpr, Position, Stmt};
+use rhai::{Expr, FnCallExpr, Ident, Position};
 use serde_json::{Map, Value};
 
 use super::calls::rule_of;
@@ -13,8 +13,8 @@ use super::rules;
 use super::walk::Walk;
 use crate::catalog::{Args, Binding, FlawKind, OPTIONS};
 use crate::engine::call;
-use crate::error::{Error, did_you_mean, list_and};
-use crate::value;
+use crate::engine::takes::{self, Takes};
+use crate::error::{Error, did_you_mean, list_and, list_or};
 
 /// A literal as data, with what only a run can tell.
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Literal {
 }
 
 /// Whether something is known of an expression.
-fn is_literal(expr: &Expr) -> bool {
+pub(super) fn is_literal(expr: &Expr) -> bool {
     matches!(
         expr,
         Expr::BoolConstant(..)
@@ -132,25 +132,12 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn waiter_options(&mut self, name: &str, options: Option<&'a Expr>) {
-        let Some(Expr::Map(entries, _)) = options.and_then(|options| self.literal(options)) else { return };
-        for (key, item) in &entries.0 {
-            let mut literal = Literal::default();
-            let value = literal.value(item, "");
-            let problem = match key.name.as_str() {
-                "timeout" if literal.opaque.is_empty() => {
-                    value::duration("timeout", &value).err().map(|error| (&rules::WRONG_TYPE, error))
-                }
-                "timeout" => None,
-                other => {
-                    let error = Error::invalid(format!("unknown option `{other}` for `{name}`"))
-                        .note("the only option is `timeout`")
-                        .maybe_hint(did_you_mean(other, ["timeout"]));
-                    Some((&rules::UNKNOWN_OPTION, error))
-                }
-            };
-            if let Some((rule, error)) = problem {
-                self.report(rule, error, key.pos);
-            }
+        let Some(expr) = options.and_then(|options| self.literal(options)) else { return };
+        let mut literal = Literal::default();
+        let options = literal.value(expr, "");
+        for flaw in call::waiter_options(name, &options, &literal.opaque).1 {
+            let place = literal.place(&flaw.path).unwrap_or_else(|| expr.start_position());
+            self.report(rule_of(flaw.kind), flaw.error, place);
         }
     }
 
@@ -185,25 +172,13 @@ impl<'a> Walk<'a> {
         call: &'a FnCallExpr,
         at: Position,
     ) {
-        let Some(takes) = takes(module, function, 0) else { return };
+        let aliases = takes::aliases(&module.ast);
+        let Some(takes) = takes::of(&module.functions, &aliases, &function.key()) else { return };
         let Some(Expr::Map(entries, _)) = call.args.get(takes.parameter).and_then(|given| self.literal(given)) else {
             return;
         };
-        let known: Vec<&str> = takes.required.iter().chain(takes.defaults.keys()).map(String::as_str).collect();
         for (key, item) in &entries.0 {
-            if !known.contains(&key.name.as_str()) {
-                let error = Error::invalid(format!("unknown input `{}` for `{name}`", key.name))
-                    .note(format!("inputs are {}", list_and(&known)))
-                    .maybe_hint(did_you_mean(&key.name, known.iter().copied()));
-                self.report(&rules::UNKNOWN_OPTION, error, key.pos);
-            }
-            let usual = takes.defaults.get(key.name.as_str()).and_then(|usual| word(usual));
-            if let (Some(usual), Some(found)) = (usual, self.literal(item).and_then(word))
-                && usual != found
-            {
-                let error = Error::invalid(format!("`{}` of `{name}` is {usual}, found {found}", key.name));
-                self.report(&rules::WRONG_TYPE, error, item.start_position());
-            }
+            self.taken_input(&takes, name, key, item);
         }
         for required in takes.required {
             let given = entries.0.iter().find(|(key, _)| key.name == required.as_str());
@@ -213,13 +188,35 @@ impl<'a> Walk<'a> {
             }
         }
     }
-}
 
-/// What a function of stdlib takes.
-struct Takes<'m> {
-    parameter: usize,
-    required: Vec<String>,
-    defaults: BTreeMap<String, &'m Expr>,
+    /// One key of such a map.
+    fn taken_input(&mut self, takes: &Takes, name: &str, key: &'a Ident, item: &'a Expr) {
+        let defaults = takes.defaults.iter().map(|(name, _)| name);
+        let known: Vec<&str> = takes.required.iter().chain(defaults).map(String::as_str).collect();
+        let key_name = key.name.as_str();
+        if !known.contains(&key_name) {
+            let error = Error::invalid(format!("unknown input `{key_name}` for `{name}`"))
+                .note(format!("inputs are {}", list_and(&known)))
+                .maybe_hint(did_you_mean(key_name, known.iter().copied()));
+            self.report(&rules::UNKNOWN_OPTION, error, key.pos);
+        }
+        let literal = self.literal(item);
+        let usual = takes.defaults.iter().find(|(known, _)| known == key_name).and_then(|(_, usual)| word(usual));
+        if let (Some(usual), Some(found)) = (usual, literal.and_then(word))
+            && usual != found
+        {
+            let error = Error::invalid(format!("`{key_name}` of `{name}` is {usual}, found {found}"));
+            return self.report(&rules::WRONG_TYPE, error, item.start_position());
+        }
+        if let (Some(choices), Some(Expr::StringConstant(given, _))) = (takes.choices.get(key_name), literal)
+            && !choices.iter().any(|choice| choice == given.as_str())
+        {
+            let error = Error::invalid(format!("`{key_name}` of `{name}` can not be `{given}`"))
+                .note(format!("it is {}", list_or(choices)))
+                .maybe_hint(did_you_mean(given, choices.iter().map(String::as_str)));
+            self.report(&rules::WRONG_VALUE, error, item.start_position());
+        }
+    }
 }
 
 /// The kind of a literal, as `inputs::take` compares it.
@@ -233,50 +230,4 @@ fn word(expr: &Expr) -> Option<&'static str> {
         Expr::Map(..) => Some("a map"),
         _ => None,
     }
-}
-
-/// A function hands its map on at most so often before it is taken apart.
-const HANDED_ON_MAX: usize = 3;
-
-/// Reads `let o = inputs::take("vpc::ensure", wanted, ["name"], #{ … })` off the beginning of a function, or of the one
-/// that its beginning hands the map to.
-fn takes<'m>(module: &'m Module, function: &'m Function, depth: usize) -> Option<Takes<'m>> {
-    let is_import = |statement: &Stmt, root: &str| match statement {
-        Stmt::Import(parts, _) => {
-            parts.1.name == root && matches!(&parts.0, Expr::StringConstant(path, _) if path == "inputs")
-        }
-        _ => false,
-    };
-    let call = function
-        .body
-        .iter()
-        .find(|statement| !matches!(statement, Stmt::Expr(expr) if matches!(**expr, Expr::Custom(..))))?;
-    let Stmt::Var(parts, ..) = call else { return None };
-    let Expr::FnCall(call, _) = &parts.1 else { return None };
-    if call.namespace.is_empty() && depth < HANDED_ON_MAX {
-        let next = module.functions.get(&(call.name.to_string(), call.args.len()))?;
-        let inner = takes(module, next, depth + 1)?;
-        let Some(Expr::Variable(given, ..)) = call.args.get(inner.parameter) else { return None };
-        let parameter = function.params.iter().position(|name| *name == given.1.as_str())?;
-        return Some(Takes { parameter, ..inner });
-    }
-    let [_, Expr::Variable(given, ..), Expr::Array(required, _), Expr::Map(defaults, _)] = call.args.as_slice() else {
-        return None;
-    };
-    let root = call.namespace.root();
-    if call.name != "take"
-        || call.namespace.is_empty()
-        || !module.ast.statements().iter().any(|one| is_import(one, root))
-    {
-        return None;
-    }
-    let required = required.iter().map(|name| match name {
-        Expr::StringConstant(name, _) => Some(name.to_string()),
-        _ => None,
-    });
-    Some(Takes {
-        parameter: function.params.iter().position(|name| *name == given.1.as_str())?,
-        required: required.collect::<Option<_>>()?,
-        defaults: defaults.0.iter().map(|(key, value)| (key.name.to_string(), value)).collect(),
-    })
 }

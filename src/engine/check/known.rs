@@ -13,9 +13,9 @@ use super::parsed::{self, Function, Key};
 use super::rules::{self, Rule};
 use super::walk::Walk;
 use crate::bindings;
-use crate::engine::fault;
 use crate::engine::import::Found;
 use crate::engine::names::Names;
+use crate::engine::{fault, unavailable};
 use crate::error::Error;
 
 /// Every function without a namespace that the engine knows, with its numbers of parameters. Collected when first
@@ -272,6 +272,11 @@ impl<'e> Known<'e> {
         self.namespaces.iter().copied()
     }
 
+    /// Whether some value has a property of this name that is no key.
+    pub fn has_getter(&self, name: &str) -> bool {
+        self.builtins().contains_key(&format!("get${name}"))
+    }
+
     /// How many arguments a function without a namespace takes; none: there is none of that name. Empty: any number.
     pub fn plain(&self, name: &str) -> Option<BTreeSet<usize>> {
         let keyword = KEYWORDS.iter().find(|(known, _)| *known == name);
@@ -290,7 +295,8 @@ impl<'e> Known<'e> {
 
     /// Names of all functions without a namespace that can be written.
     pub fn plain_names(&self) -> impl Iterator<Item = &str> {
-        let builtins = self.builtins().keys().map(String::as_str).filter(|name| rhai::is_valid_function_name(name));
+        let builtins = self.builtins().keys().map(String::as_str);
+        let builtins = builtins.filter(|name| rhai::is_valid_function_name(name) && unavailable(name).is_none());
         builtins.chain(KEYWORDS.iter().map(|(name, _)| *name))
     }
 

@@ -176,6 +176,11 @@ pub fn changed_outside(engine: &Engine, ground: &Ground, source: &str, ast: &AST
     walk.learned.outside.into_iter().collect()
 }
 
+/// Whether a statement may end the script, or the function that it stands in, before its end.
+pub fn returns(statement: &Stmt) -> bool {
+    flow::returns(statement)
+}
+
 /// Both walks over a script.
 fn walk(module: &Module, known: &Known<'_>) -> Vec<Finding> {
     walk_after(module, known, &[])
@@ -208,15 +213,36 @@ fn sorted(mut found: Vec<Finding>) -> Vec<Finding> {
     found
 }
 
+/// `line 4: …`
+fn in_one_line(finding: &Finding) -> String {
+    let at = finding.error.facts().at.as_ref();
+    let place = at.map_or_else(String::new, |at| match at.source.as_str() {
+        "" => format!("line {}: ", at.line),
+        source => format!("{source}:{}: ", at.line),
+    });
+    format!("{place}{}", finding.error)
+}
+
+/// So many mistakes are told beside the first.
+const MORE_SHOWN_MAX: usize = 4;
+
 /// What a script with these findings is refused with, where there is an error among them.
 pub fn refusal(findings: &[Finding]) -> Result<()> {
-    let mut errors = findings.iter().filter(|finding| finding.is_error());
-    let Some(first) = errors.next() else { return Ok(()) };
-    let more: Vec<Value> = errors.map(Finding::to_json).collect();
+    let line_of = |finding: &Finding| finding.error.facts().at.as_ref().map(|at| (at.source.clone(), at.line));
+    let mut more: Vec<&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
+    let Some(line) = more.first().map(|first| line_of(first)) else { return Ok(()) };
+    // Of the mistakes of one line the one whose remedy is known is told first.
+    let told = more.iter().position(|finding| line_of(finding) == line && finding.error.facts().hint.is_some());
+    let first = more.remove(told.unwrap_or(0));
     let mut error = first.error.clone();
     if !more.is_empty() {
-        let text = format!("{} more; `ekskit check` shows all of them", count("mistake", more.len()));
-        error.facts_mut().notes.insert(0, text);
+        let mut said: Vec<String> = more.iter().take(MORE_SHOWN_MAX).map(|finding| in_one_line(finding)).collect();
+        if more.len() > MORE_SHOWN_MAX {
+            let hidden = count("mistake", more.len() - MORE_SHOWN_MAX);
+            said.push(format!("{hidden} more, which `ekskit check` shows"));
+        }
+        error.facts_mut().notes.insert(0, format!("also {}", said.join("; ")));
     }
+    let more = more.into_iter().map(Finding::to_json).collect();
     Err(error.with("rule", json!(first.rule.name)).with("more", Value::Array(more)))
 }

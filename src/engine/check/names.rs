@@ -26,7 +26,18 @@ impl<'a> Walk<'a> {
             self.report(&rules::SHADOWING, error, at);
         }
         let changes = self.before.is_none_or(|before| before.changed.contains(&at));
-        let (shape, literal) = if changes { (Shape::Unknown, None) } else { (shape, literal) };
+        let is_blurred = self.before.is_some_and(|before| before.blurred.contains(&at));
+        if changes && matches!(shape, Shape::Inputs(_)) {
+            self.inputs = None;
+        }
+        let is_map = matches!(literal, Some(Expr::Map(..) | Expr::Array(..)));
+        let literal = literal.filter(|_| !(changes || is_blurred && is_map));
+        let shape = match shape {
+            _ if changes => Shape::Unknown,
+            Shape::Inputs(_) | Shape::Handle => shape,
+            _ if is_blurred => Shape::Unknown,
+            other => other,
+        };
         self.by_name.entry(name.to_owned()).or_default().push(self.scope.len());
         self.scope.push(Variable { name: name.to_owned(), at, origin, is_read: false, shape, literal });
     }

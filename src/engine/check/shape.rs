@@ -21,6 +21,8 @@ pub(super) enum Shape {
     Struct(&'static Struct),
     /// A list of these.
     List(Rc<Shape>),
+    /// Something without keys, and what it is: `text`, `a number`.
+    Plain(&'static str),
     /// The declared inputs.
     Inputs(Rc<Vec<String>>),
     /// A handle of `kube::cluster`.
@@ -36,6 +38,9 @@ impl Shape {
         match ty {
             Type::Struct(shape) => Shape::Struct(shape),
             Type::List(item) => Shape::List(Rc::new(Shape::of(*item))),
+            Type::String | Type::Timestamp | Type::Blob | Type::Enum(_) => Shape::Plain("text"),
+            Type::Integer | Type::Long | Type::Float | Type::Double => Shape::Plain("a number"),
+            Type::Boolean => Shape::Plain("`true` or `false`"),
             _ => Shape::Unknown,
         }
     }
@@ -69,7 +74,9 @@ impl Walk<'_> {
             Shape::Inputs(inputs) => {
                 return self.input(&inputs.clone(), name, at);
             }
-            Shape::Unknown | Shape::List(_) | Shape::Handle => return Shape::Unknown,
+            Shape::List(_) => return self.no_property("a list", name, at),
+            Shape::Plain(what) => return self.no_property(what, name, at),
+            Shape::Unknown | Shape::Handle => return Shape::Unknown,
         };
         let error = Error::invalid(format!("the map has no key `{name}`"))
             .note(known_keys(&names))
@@ -80,6 +87,41 @@ impl Walk<'_> {
         };
         self.report(&rules::UNKNOWN_PROPERTY, error, at);
         Shape::Unknown
+    }
+
+    /// A property of a value that has no keys: only the engine's own, such as `len`.
+    fn no_property(&mut self, what: &str, name: &str, at: Position) -> Shape {
+        if !self.known.has_getter(name) {
+            let error = Error::invalid(format!("{what} has no property `{name}`"));
+            let error = match (what, did_you_mean(name, ["len", "is_empty"])) {
+                ("a list", Some(hint)) => error.hint(hint),
+                ("a list", None) => {
+                    error.hint(format!("take an item of it: `[0].{name}`, or `.map(|one| one.{name})`"))
+                }
+                _ => error,
+            };
+            self.report(&rules::UNKNOWN_PROPERTY, error, at);
+        }
+        Shape::Unknown
+    }
+
+    /// What stands behind `in` of a loop: a map has no order, so its keys or a list in it have to be asked for.
+    pub(super) fn walked_through(&mut self, shape: &Shape, at: Position) {
+        let lists: Vec<&str> = match shape {
+            Shape::Struct(structure) => {
+                let lists = structure.fields.iter().filter(|field| matches!(field.ty, Type::List(_)));
+                lists.map(|field| field.name).collect()
+            }
+            Shape::Keys(_) => Vec::new(),
+            _ => return,
+        };
+        let error = Error::invalid("a loop goes through a list, found a map");
+        let error = match lists.as_slice() {
+            [only] => error.hint(format!("did you mean `.{only}`?")),
+            [] => error.hint("write `.keys()` or `.values()` behind it"),
+            many => error.note(format!("its lists are {}", list_and(many))),
+        };
+        self.report(&rules::WRONG_TYPE, error, at);
     }
 
     fn input(&mut self, inputs: &[String], name: &str, at: Position) -> Shape {

@@ -1,6 +1,6 @@
 //! Steps and branches: what can not be changed in them, and how they can not be left.
 
-use rhai::{Expr, FnCallExpr, Position};
+use rhai::{ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::parsed::{self, Link};
 use super::rules;
@@ -36,6 +36,29 @@ const CHANGERS: [&str; 24] = [
     "fill_with",
 ];
 
+/// Methods that call a closure with `this` for what they are called on, or for what is in it.
+const CALLERS: [&str; 16] = [
+    "call",
+    "for_each",
+    "map",
+    "filter",
+    "find",
+    "find_map",
+    "index_of",
+    "some",
+    "all",
+    "reduce",
+    "reduce_rev",
+    "retain",
+    "drain",
+    "dedup",
+    "sort",
+    "split",
+];
+
+/// What a script asks of a map before it reads a key that may be absent.
+const LOOKS: [&str; 3] = ["contains", "keys", "type_of"];
+
 impl<'a> Walk<'a> {
     pub(super) fn assignment(&mut self, target: &'a Expr, value: &'a Expr) {
         self.expr(value);
@@ -60,16 +83,69 @@ impl<'a> Walk<'a> {
 
     /// A chain changes its root when one of its methods does.
     pub(super) fn changes_its_root(&mut self, root: &'a Expr, links: &[Link<'a>]) {
-        let script = self.script;
-        let changer = links.iter().any(|link| match link {
-            Link::Method(call, _) => {
-                CHANGERS.contains(&call.name.as_str())
-                    || script.functions.contains_key(&(call.name.to_string(), call.args.len()))
-            }
-            _ => false,
-        });
-        if let Some((name, at)) = parsed::root_variable(root).filter(|_| changer) {
+        let Some((name, at)) = parsed::root_variable(root) else { return };
+        let methods =
+            || links.iter().filter_map(|link| if let Link::Method(call, _) = link { Some(*call) } else { None });
+        if methods().any(|call| self.surely_changes(call)) {
             self.changes(name, at);
+        } else if methods().any(|call| self.may_change(call) || LOOKS.contains(&call.name.as_str())) {
+            self.blurs(name);
+        }
+    }
+
+    fn surely_changes(&self, call: &FnCallExpr) -> bool {
+        CHANGERS.contains(&call.name.as_str())
+            || self.script.functions.contains_key(&(call.name.to_string(), call.args.len()))
+            || call.name == "for_each" && call.args.iter().any(|argument| self.this_in(argument, |write| write))
+    }
+
+    /// A closure that is called on a value can change it: one that is handed over, or one under a key of the map.
+    fn may_change(&self, call: &FnCallExpr) -> bool {
+        let name = call.name.as_str();
+        let of_all_values = self.known.plain(name);
+        let is_known = of_all_values.is_some_and(|known| known.is_empty() || known.contains(&(call.args.len() + 1)));
+        !is_known
+            || name == "call"
+            || self.learned.keys.contains(name)
+            || call.args.iter().any(|argument| match argument {
+                Expr::Variable(..) | Expr::FnCall(..) => CALLERS.contains(&name),
+                other => self.this_in(other, |_| true),
+            })
+    }
+
+    /// Whether `this` stands in a closure that is written here, and fits: told is whether it is written to.
+    fn this_in(&self, argument: &Expr, fits: impl Fn(bool) -> bool) -> bool {
+        let Some((name, _)) = parsed::closure(argument) else { return false };
+        let mut found = false;
+        for statement in self.script.closure(&name).into_iter().flat_map(|function| &function.body) {
+            statement.walk(&mut Vec::new(), &mut |path| {
+                found |= match path.last() {
+                    Some(ASTNode::Expr(Expr::ThisPtr(_))) => fits(false),
+                    Some(ASTNode::Stmt(Stmt::Assignment(parts))) => {
+                        matches!(parsed::chain(&parts.1.lhs).0, Expr::ThisPtr(_)) && fits(true)
+                    }
+                    _ => false,
+                };
+                !found
+            });
+        }
+        found
+    }
+
+    /// What a variable holds is no longer sure: a script that asks for it, or hands it to who knows whom, may know
+    /// better.
+    pub(super) fn blurs(&mut self, name: &str) {
+        if let Some(index) = self.find(name) {
+            self.learned.blurred.insert(self.scope[index].at);
+        }
+    }
+
+    /// `"key" in map`, `contains(map, "key")` and `type_of(map)` ask what a variable holds.
+    pub(super) fn asks_of_its_first_argument(&mut self, call: &'a FnCallExpr) {
+        if LOOKS.contains(&call.name.as_str())
+            && let Some((name, _)) = call.args.first().and_then(parsed::root_variable)
+        {
+            self.blurs(name);
         }
     }
 

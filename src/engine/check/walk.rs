@@ -17,9 +17,6 @@ use super::shape::Shape;
 use crate::engine::{STEP, fault};
 use crate::error::Error;
 
-/// A script with more findings than this is told so many of them.
-const FINDINGS_MAX: usize = 200;
-
 /// What introduced a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -64,6 +61,8 @@ pub(super) struct Alias {
 pub(super) struct Learned {
     /// Where variables are introduced that change later.
     pub changed: BTreeSet<Position>,
+    /// Where variables are introduced that may hold something else than their first value.
+    pub blurred: BTreeSet<Position>,
     /// Variables that change and are introduced nowhere in the script.
     pub outside: BTreeSet<String>,
     /// Keys that maps of the script have: a closure under one of them can be called like a method.
@@ -81,6 +80,8 @@ pub(super) struct Walk<'a> {
     pub frames: Vec<Frame>,
     pub aliases: Vec<Alias>,
     pub found: Vec<Finding>,
+    /// What was said, and where, so that nothing is said twice.
+    said: BTreeSet<(Position, &'static str, String)>,
     /// The function being walked; none: the script itself.
     pub owner: Option<Key>,
     pub called: Vec<Called>,
@@ -104,6 +105,7 @@ impl<'a> Walk<'a> {
             frames: Vec::new(),
             aliases: Vec::new(),
             found: Vec::new(),
+            said: BTreeSet::new(),
             owner: None,
             called: Vec::new(),
             referenced: BTreeSet::new(),
@@ -147,20 +149,14 @@ impl<'a> Walk<'a> {
 
     pub fn report(&mut self, rule: &'static Rule, error: Error, at: Position) {
         let is_excused = self.excused > 0 && rule.weight == Weight::Certain;
-        if !self.judges() || is_excused || self.found.len() >= FINDINGS_MAX {
+        if !self.judges() || is_excused {
             return;
         }
         let mut error = error;
         if error.facts().at.is_none() {
             error.facts_mut().at = Some(fault::place(Some(&self.script.source), at));
         }
-        let place = &error.facts().at;
-        let message = &error.facts().message;
-        let is_new = |finding: &Finding| {
-            let known = finding.error.facts();
-            !std::ptr::eq(finding.rule, rule) || known.at != *place || known.message != *message
-        };
-        if self.found.iter().all(is_new) {
+        if self.said.insert((at, rule.name, error.to_string())) {
             self.found.push(Finding { rule, error });
         }
     }
@@ -212,7 +208,9 @@ impl<'a> Walk<'a> {
                 self.inside(Frame::Loop, |walk| walk.block(flow.body.statements()));
             }
             Stmt::For(parts, _) => {
-                let item = self.expr(&parts.2.expr).item();
+                let list = self.expr(&parts.2.expr);
+                self.walked_through(&list, parts.2.expr.start_position());
+                let item = list.item();
                 let variables = self.scope.len();
                 self.declare(&parts.0.name, parts.0.pos, Origin::Loop, item, None);
                 if let Some(counter) = &parts.1 {
@@ -259,7 +257,13 @@ impl<'a> Walk<'a> {
 
     pub fn expr(&mut self, expr: &'a Expr) -> Shape {
         match expr {
-            Expr::InterpolatedString(parts, _) => parts.iter().for_each(|part| drop(self.expr(part))),
+            Expr::InterpolatedString(parts, _) => {
+                parts.iter().for_each(|part| drop(self.expr(part)));
+                return Shape::Plain("text");
+            }
+            Expr::StringConstant(..) => return Shape::Plain("text"),
+            Expr::IntegerConstant(..) | Expr::FloatConstant(..) => return Shape::Plain("a number"),
+            Expr::BoolConstant(..) => return Shape::Plain("`true` or `false`"),
             Expr::Array(items, _) => return self.array(items),
             Expr::Map(entries, _) => {
                 let mut keys = BTreeMap::new();
@@ -303,7 +307,7 @@ impl<'a> Walk<'a> {
         let shapes: Vec<Shape> = items.iter().map(|item| self.expr(item)).collect();
         match shapes.as_slice() {
             [only] => Shape::List(Rc::new(only.clone())),
-            _ => Shape::Unknown,
+            _ => Shape::List(Rc::new(Shape::Unknown)),
         }
     }
 
