@@ -1,17 +1,20 @@
 //! Every operation of every service, called through the real SDK clients against a stub on loopback.
 //!
 //! The stub answers with an error whose message is the request it got, so a call tells what it put on the wire, and
-//! the same call shows that the error was read.
+//! the same call shows that the error was read. Here every value is looked for; under which name it stands is compared
+//! with what botocore makes of the same input, by `wires/compare_wire.py` from the file that `EKSKIT_SWEEP_OUT` names.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use aws_dynamic::sample::{self, Sample};
+use aws_dynamic::sample::{self, Leaf, Sample};
 use aws_dynamic::{Client, Effect, Enums, Operation, Struct, Type, normalise, services};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::aws_stub::{Request, echo, stub};
 
@@ -84,6 +87,14 @@ fn scalars(json: &Value, found: &mut Vec<String>) {
     }
 }
 
+/// Fields that the SDK leaves out where they are false, for which AWS takes an absent one.
+const FALSE_IS_ABSENT: [(&str, &str); 2] = [("cloudwatchlogs", "flatten"), ("cloudwatchlogs", "overwrite_if_exists")];
+
+fn may_be_absent(operation: &Operation, leaf: &Leaf) -> bool {
+    let name = leaf.path.rsplit('.').next().unwrap_or_default();
+    leaf.spellings == ["false"] && FALSE_IS_ABSENT.contains(&(operation.service, name))
+}
+
 /// The values of the sample that the request does not hold.
 fn lost(sample: &Sample, request: &Request) -> Vec<String> {
     let mut present = values(request);
@@ -106,11 +117,28 @@ struct Totals {
     calls: usize,
 }
 
-async fn sweep_one(client: Client, operation: &'static Operation) -> (Totals, Vec<String>) {
+/// Where inputs and requests are written as JSON lines.
+type Record = Option<Mutex<BufWriter<File>>>;
+
+fn record() -> Record {
+    std::env::var_os("EKSKIT_SWEEP_OUT").map(|path| Mutex::new(BufWriter::new(File::create(path).unwrap())))
+}
+
+fn write_down(record: &Record, operation: &Operation, input: &Value, request: &Request) {
+    let Some(file) = record else { return };
+    let body = String::from_utf8(request.body.clone()).unwrap();
+    let (service, wire_name) = (operation.service, operation.wire_name);
+    let line =
+        json!({ "service": service, "operation": wire_name, "input": input, "head": request.head, "body": body });
+    writeln!(file.lock().unwrap(), "{line}").unwrap();
+}
+
+async fn sweep_one(client: Client, operation: &'static Operation, record: Arc<Record>) -> (Totals, Vec<String>) {
     let mut totals = Totals { operations: 1, ..Totals::default() };
     let mut wrong = vec![];
     for variant in 0..sample::variants(operation) {
-        let sample = sample::full(operation, variant);
+        let mut sample = sample::full(operation, variant);
+        sample.leaves.retain(|leaf| !may_be_absent(operation, leaf));
         totals.calls += 1;
         totals.leaves += sample.leaves.len();
         match normalise(operation, sample.input.clone(), Enums::Strict) {
@@ -118,7 +146,10 @@ async fn sweep_one(client: Client, operation: &'static Operation) -> (Totals, Ve
             other => wrong.push(format!("{operation}: the sample is not normal: {other:?}")),
         }
         match sent(&client, operation, &sample.input).await {
-            Ok(request) => wrong.extend(lost(&sample, &request).iter().map(|path| format!("{operation}: {path}"))),
+            Ok(request) => {
+                write_down(&record, operation, &sample.input, &request);
+                wrong.extend(lost(&sample, &request).iter().map(|path| format!("{operation}: {path}")));
+            }
             Err(error) => wrong.push(format!("{operation}: {error}")),
         }
     }
@@ -130,13 +161,13 @@ fn every_field_of_every_operation_is_on_the_wire() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(16 << 20).build().unwrap();
     let (totals, wrong) = runtime.block_on(async {
         let client = stub(echo).await;
-        let limit = Arc::new(tokio::sync::Semaphore::new(8));
+        let (limit, record) = (Arc::new(tokio::sync::Semaphore::new(8)), Arc::new(record()));
         let mut running = tokio::task::JoinSet::new();
         for operation in services().iter().flat_map(|service| service.operations) {
-            let (client, limit) = (client.clone(), limit.clone());
+            let (client, limit, record) = (client.clone(), limit.clone(), record.clone());
             running.spawn(async move {
                 let _place = limit.acquire().await;
-                sweep_one(client, operation).await
+                sweep_one(client, operation, record).await
             });
         }
         let mut totals = Totals::default();
@@ -153,6 +184,28 @@ fn every_field_of_every_operation_is_on_the_wire() {
     assert!(wrong.is_empty(), "{} values are not on the wire:\n{wrong:#?}", wrong.len());
     println!("sweep: {} operations, {} calls, {} values found", totals.operations, totals.calls, totals.leaves);
     assert_eq!(totals.operations, COUNTS.iter().map(|(_, operations, ..)| operations).sum::<usize>());
+}
+
+#[test]
+fn two_truth_values_differ_in_one_of_the_samples() {
+    for operation in services().iter().flat_map(|service| service.operations) {
+        let truths = |variant| {
+            let leaves = sample::full(operation, variant).leaves.into_iter();
+            leaves.filter(|leaf| ["true", "false"].contains(&leaf.spellings[0].as_str()))
+        };
+        // Where a union shows another member each time, its values have other places.
+        let all: Vec<BTreeMap<String, String>> = (0..sample::variants(operation))
+            .map(|variant| truths(variant).map(|leaf| (leaf.path, leaf.spellings[0].clone())).collect())
+            .collect();
+        let shared = all[0].keys().filter(|path| all.iter().all(|truths| truths.contains_key(*path)));
+        let mut told: BTreeMap<String, &str> = BTreeMap::new();
+        for path in shared {
+            let values: String = all.iter().map(|truths| &truths[path][..1]).collect();
+            if let Some(other) = told.insert(values, path) {
+                panic!("{operation}: `{path}` and `{other}` are alike in every sample");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ekskit::cli::start;
 use ekskit::engine::check::{Checker, Finding, Role, rules};
@@ -9,7 +11,7 @@ use ekskit::engine::{Interpreter, docs, on_big_stack};
 use ekskit::project::Project;
 use ekskit::sources::Sources;
 
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::stage::with_imports;
 
 fn root() -> &'static Path {
@@ -122,9 +124,9 @@ fn every_broken_script_is_told_what_is_wrong() {
         }
         (wrong, seen)
     });
-    println!("{:24} found", "rule");
+    println!("| rule | found |\n|---|--:|");
     for (rule, number) in &seen {
-        println!("{rule:24} {number}");
+        println!("| {rule} | {number} |");
     }
     println!("{} broken scripts, {} findings", all.len(), seen.values().sum::<usize>());
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
@@ -226,51 +228,81 @@ fn every_block_that_we_show_is_clean() {
 /// How many mutants of each operator are tried, unless `EKSKIT_MUTANTS=all`.
 const SAMPLE: usize = 25;
 
+/// The mutants of stdlib, runbooks and examples by operator.
+fn all_mutants() -> BTreeMap<&'static str, Vec<Mutant>> {
+    let mutating: BTreeSet<String> = with_interpreter(|interpreter| {
+        let all = docs::all(interpreter.engine()).unwrap().into_iter();
+        all.filter(|entry| entry.effect.name() == "mutate").map(|entry| entry.name).collect()
+    });
+    let mut by_operator: BTreeMap<&str, Vec<Mutant>> = BTreeMap::new();
+    for path in ["stdlib", "runbooks", "examples"].iter().flat_map(|folder| scripts(folder)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for mutant in mutants::of(&shown(&path), &text, &mutating) {
+            by_operator.entry(mutant.operator).or_default().push(mutant);
+        }
+    }
+    by_operator
+}
+
+/// Whether a check finds the mistake by one of its rules, where it stands; else what it says instead.
+fn missed(checker: &Checker<'_>, mutant: &Mutant) -> Option<String> {
+    let found = checker.text(&mutant.source, &mutant.text, None);
+    let hit = |finding: &Finding| {
+        let at = finding.error.facts().at.as_ref();
+        mutant.rules.contains(&finding.rule.name) && at.is_some_and(|at| mutant.lines.contains(&at.line))
+    };
+    let instead =
+        || format!("{}: {}\n  found {:?}", mutant.operator, mutant.what, found.iter().map(told).collect::<Vec<_>>());
+    (!found.iter().any(hit)).then(instead)
+}
+
+/// What was missed of these mutants, by their number. The cores share the work, each with a checker of its own, which
+/// reads the modules that the mutants import once.
+fn check_mutants(mutants: &[&Mutant]) -> BTreeMap<usize, String> {
+    let (next, all_missed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let work = || {
+        with_checker(|checker| {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(mutant) = mutants.get(number) else { break };
+                if let Some(instead) = missed(checker, mutant) {
+                    all_missed.lock().unwrap().insert(number, instead);
+                }
+            }
+        });
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().unwrap().get() {
+            scope.spawn(work);
+        }
+    });
+    all_missed.into_inner().unwrap()
+}
+
 #[test]
 fn every_mutant_of_our_scripts_is_caught() {
     let all = std::env::var("EKSKIT_MUTANTS").is_ok_and(|value| value == "all");
-    let (table, missed) = with_interpreter(|interpreter| {
-        let checker = interpreter.checker(&Project::of(root()).unwrap()).unwrap();
-        let mutating: BTreeSet<String> = docs::all(interpreter.engine())
-            .unwrap()
-            .into_iter()
-            .filter(|entry| entry.effect.name() == "mutate")
-            .map(|entry| entry.name)
-            .collect();
-        let mut by_operator: BTreeMap<&str, Vec<mutants::Mutant>> = BTreeMap::new();
-        for path in ["stdlib", "runbooks", "examples"].iter().flat_map(|folder| scripts(folder)) {
-            let text = std::fs::read_to_string(&path).unwrap();
-            for mutant in mutants::of(&shown(&path), &text, &mutating) {
-                by_operator.entry(mutant.operator).or_default().push(mutant);
-            }
-        }
-        let mut table = Vec::new();
-        let mut missed = Vec::new();
-        for (operator, mutants) in &by_operator {
-            let step = if all { 1 } else { mutants.len().div_ceil(SAMPLE) };
-            let tried: Vec<&mutants::Mutant> = mutants.iter().step_by(step).collect();
-            let mut caught = 0;
-            for mutant in &tried {
-                let found = checker.text(&mutant.source, &mutant.text, None);
-                let hit = |finding: &Finding| {
-                    let at = finding.error.facts().at.as_ref();
-                    mutant.rules.contains(&finding.rule.name) && at.is_some_and(|at| mutant.lines.contains(&at.line))
-                };
-                if found.iter().any(hit) {
-                    caught += 1;
-                } else {
-                    let found: Vec<String> = found.iter().map(told).collect();
-                    missed.push(format!("{operator}: {}\n  found {found:?}", mutant.what));
-                }
-            }
-            table.push((*operator, mutants.len(), tried.len(), caught));
-        }
-        (table, missed)
+    let by_operator = all_mutants();
+    let sampled = by_operator.values().flat_map(|mutants| {
+        let step = if all { 1 } else { mutants.len().div_ceil(SAMPLE) };
+        mutants.iter().step_by(step)
     });
-    println!("{:28} {:>6} {:>6} {:>6}", "operator", "sites", "tried", "caught");
-    for (operator, sites, tried, caught) in &table {
-        println!("{operator:28} {sites:6} {tried:6} {caught:6}");
+    let tried: Vec<&Mutant> = sampled.collect();
+    let missed = check_mutants(&tried);
+    println!("| operator | sites | tried | caught |\n|---|--:|--:|--:|");
+    for (operator, mutants) in &by_operator {
+        let of_it = |number: &usize| tried[*number].operator == *operator;
+        let (number, slipped) =
+            ((0..tried.len()).filter(of_it).count(), missed.keys().filter(|number| of_it(number)).count());
+        println!("| {operator} | {} | {number} | {} |", mutants.len(), number - slipped);
     }
-    assert!(table.len() >= 10, "{} operators", table.len());
-    assert!(missed.is_empty(), "{} mutants were missed\n{}", missed.len(), missed.join("\n"));
+    println!(
+        "| all | {} | {} | {} |",
+        by_operator.values().map(Vec::len).sum::<usize>(),
+        tried.len(),
+        tried.len() - missed.len()
+    );
+    assert!(by_operator.len() >= 10, "{} operators", by_operator.len());
+    let told: Vec<&str> = missed.values().map(String::as_str).collect();
+    assert!(missed.is_empty(), "{} mutants were missed\n{}", missed.len(), told.join("\n"));
 }

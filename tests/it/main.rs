@@ -20,5 +20,6 @@ mod served;
 mod stage;
 mod terminal;
 mod tidy;
+mod timing;
 mod twin;
 mod wire_fuzz;

@@ -1,4 +1,5 @@
-//! Inputs that fill every field, for tests: each value is its own, so that it can be found again on the wire.
+//! Inputs that fill every field, for tests: each value is its own, so that it can be found again on the wire. Of truth
+//! values and enums there are too few for that: they differ from each other in one of the variants.
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
@@ -33,13 +34,24 @@ pub fn full_input(operation: &Operation) -> Value {
 
 /// As [`full_input`], with the values and, of each union, the member of that number.
 pub fn full(operation: &Operation, variant: usize) -> Sample {
-    let mut filling = Filling { variant, count: 0, inside: vec![], path: vec![], leaves: vec![] };
-    let input = filling.structure(operation.input).unwrap_or_else(|| json!({}));
-    Sample { input, leaves: filling.leaves }
+    filled(operation, variant).0
 }
 
-/// How many samples show every member of every union in the input.
+/// A sample, and how many truth values and enums it has.
+fn filled(operation: &Operation, variant: usize) -> (Sample, u32) {
+    let mut filling = Filling { variant, count: 0, choices: 0, inside: vec![], path: vec![], leaves: vec![] };
+    let input = filling.structure(operation.input).unwrap_or_else(|| json!({}));
+    (Sample { input, leaves: filling.leaves }, filling.choices)
+}
+
+/// How many samples show every member of every union in the input, and tell every two truth values apart.
 pub fn variants(operation: &Operation) -> usize {
+    let digits = u32::BITS - filled(operation, 0).1.leading_zeros();
+    members_max(operation).max(digits as usize)
+}
+
+/// How many members the largest union of the input has.
+fn members_max(operation: &Operation) -> usize {
     let mut seen: Vec<&'static Struct> = vec![];
     let mut todo = vec![operation.input];
     while let Some(shape) = todo.pop() {
@@ -63,6 +75,8 @@ fn structure_of(ty: Type) -> Option<&'static Struct> {
 struct Filling {
     variant: usize,
     count: u32,
+    /// Truth values and enums so far.
+    choices: u32,
     /// The structures being filled, so that a recursive type ends.
     inside: Vec<&'static Struct>,
     path: Vec<String>,
@@ -120,7 +134,10 @@ impl Filling {
     fn scalar(&mut self, ty: Type) -> Value {
         let number = self.next();
         let (value, spelling, others) = match ty {
-            Type::Boolean => (Value::Bool(true), String::from("true"), vec![]),
+            Type::Boolean => {
+                let truth = self.choice(2) == 1;
+                (Value::Bool(truth), truth.to_string(), vec![])
+            }
             Type::Integer => (json!(1000 + number), (1000 + number).to_string(), vec![]),
             Type::Long => {
                 let long = 5_000_000_000 + i64::from(number);
@@ -140,7 +157,7 @@ impl Filling {
                 (json!(text), text, vec![])
             }
             Type::Enum(shape) => {
-                let index = number as usize % shape.values.len().max(1);
+                let index = self.choice(shape.values.len());
                 let value = shape.values.get(index).copied().unwrap_or("unknown").to_owned();
                 (json!(value), value, vec![])
             }
@@ -151,6 +168,16 @@ impl Filling {
         };
         self.leaf(&spelling, others);
         value
+    }
+
+    /// One of so many: the number of this choice, written in that many digits, has one of them for each variant.
+    fn choice(&mut self, among: usize) -> usize {
+        self.choices += 1;
+        let mut number = self.choices as usize;
+        for _ in 0..self.variant {
+            number /= among.max(2);
+        }
+        number % among.max(1)
     }
 
     fn next(&mut self) -> u32 {

@@ -1,7 +1,11 @@
 """The normal path: endpoint and certificate from `describe_cluster`, a token that the webhook checks; and kubectl gets
 in with the file that `ekskit kubeconfig` wrote."""
 
-from cases.prod import Prod
+import subprocess
+
+from cases.prod import NODES, Prod
+from harness.ekskit import PROJECT
+from harness.place import program
 
 
 def run(world) -> None:
@@ -28,4 +32,20 @@ def run(world) -> None:
     who = story.kubectl("auth", "whoami", "-o", "json", kubeconfig=file)["status"]["userInfo"]
     assert "system:masters" in who["groups"], who
     story.judge.environment = mine
+    assert line_of_the_readme(story).count(" Ready ") == NODES
     story.tear_down()
+
+
+def line_of_the_readme(story) -> str:
+    """What `ekskit kubeconfig prod && kubectl get nodes` prints in a new home, as the README has it."""
+    lines = (PROJECT / "README.md").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(f"ekskit kubeconfig {story.name} &&")]
+    home = story.world.work / "home-of-the-readme"
+    home.mkdir()
+    path = f"{story.ekskit.binary().parent}:{program('kubectl').parent}:{story.ekskit.environment['PATH']}"
+    kept = {name: value for name, value in story.ekskit.environment.items() if name != "KUBECONFIG"}
+    done = subprocess.run(
+        ["bash", "-c", line], env={**kept, "HOME": str(home), "PATH": path}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, (line, done.stdout, done.stderr)
+    return done.stdout

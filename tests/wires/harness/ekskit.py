@@ -85,11 +85,13 @@ class Ekskit:
         )
 
     def interrupted(self, child: subprocess.Popen, times: int = 1, timeout: float = 60) -> Run:
-        """Ctrl-C, once or more, and what comes of it."""
-        started = time.monotonic()
-        for _ in range(times):
+        """Ctrl-C, once or more, and what comes of it; its seconds are those after the last one."""
+        for _ in range(times - 1):
             child.send_signal(signal.SIGINT)
             time.sleep(0.5)
+            assert child.poll() is None, f"it ended with {child.returncode} before it was asked for the last time"
+        started = time.monotonic()
+        child.send_signal(signal.SIGINT)
         stdout, stderr = child.communicate(timeout=timeout)
         return self._finished(child, stdout, stderr, time.monotonic() - started)
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 
 import boto3
@@ -44,7 +45,7 @@ INVENTORY = {
         ("describe_target_groups", "TargetGroups", "TargetGroupArn"),
     ],
 }
-GONE = {"deleted", "deleting", "terminated", "shutting-down"}
+GONE = {"deleted", "deleting", "terminated", "shutting-down", "pendingdeletion"}
 
 
 class Judge:
@@ -75,41 +76,27 @@ class Judge:
             raise AssertionError(f"{shown}\nended with {done.returncode}: {done.stderr or done.stdout}")
         return done.stdout
 
-    def inventory(self) -> dict[str, set[str]]:
-        """What the account holds: for each kind the names of all resources that are not on their way out."""
-        held = {}
+    def inventory(self) -> dict[str, dict[str, bool]]:
+        """What the account shows: for each kind the names of all resources, and whether each still lives."""
+        shown = {}
         for service, reads in INVENTORY.items():
             client = self._client(service)
             for operation, items, name in reads:
                 found = _all(client, operation, items)
-                held[f"{service} {items}"] = {item[name] for item in found if _lives(operation, item)}
-        held["kms Keys"] = self._customers_keys()
-        held["ec2 NetworkAcls"] = self._acls_of_living_vpcs()
-        policies = _all(self._client("iam"), "list_policies", "Policies", Scope="Local")
-        held["iam Policies"] = {policy["Arn"] for policy in policies}
-        held["ec2 Instances"] = {
-            instance["InstanceId"]
-            for reservation in _all(self._client("ec2"), "describe_instances", "Reservations")
-            for instance in reservation["Instances"]
-            if instance["State"]["Name"] not in GONE
-        }
-        held["eks clusters"] = set(self._client("eks").list_clusters()["clusters"])
-        return held
-
-    def _customers_keys(self) -> set[str]:
-        # AWS makes keys of its own when they are first used, such as that of `alias/aws/ebs`. Deleted ones are pending.
-        kms = self._client("kms")
-        aliases = _all(kms, "list_aliases", "Aliases")
-        own = {alias.get("TargetKeyId") for alias in aliases if alias["AliasName"].startswith("alias/aws/")}
-        keys = {key["KeyId"] for key in _all(kms, "list_keys", "Keys")} - own
-        described = [kms.describe_key(KeyId=key)["KeyMetadata"] for key in keys]
-        return {key["KeyId"] for key in described if key["KeyState"] != "PendingDeletion"}
-
-    def _acls_of_living_vpcs(self) -> set[str]:
+                shown[f"{service} {items}"] = {item[name]: _lives(item.get("State")) for item in found}
+        kms, ec2 = self._client("kms"), self._client("ec2")
+        keys = [kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in _all(kms, "list_keys", "Keys")]
+        shown["kms Keys"] = {key["KeyId"]: _lives(key["KeyState"]) for key in keys}
         # moto keeps the default ACL of a deleted VPC, and refuses to delete it because of subnets that are gone.
-        ec2 = self._client("ec2")
-        vpcs = {vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"]}
-        return {acl["NetworkAclId"] for acl in ec2.describe_network_acls()["NetworkAcls"] if acl["VpcId"] in vpcs}
+        acls = [acl for acl in _all(ec2, "describe_network_acls", "NetworkAcls") if acl["VpcId"] in shown["ec2 Vpcs"]]
+        shown["ec2 NetworkAcls"] = {acl["NetworkAclId"]: True for acl in acls}
+        policies = _all(self._client("iam"), "list_policies", "Policies", Scope="Local")
+        shown["iam Policies"] = {policy["Arn"]: True for policy in policies}
+        reservations = _all(ec2, "describe_instances", "Reservations")
+        instances = [instance for reservation in reservations for instance in reservation["Instances"]]
+        shown["ec2 Instances"] = {i["InstanceId"]: _lives(i["State"]["Name"]) for i in instances}
+        shown["eks clusters"] = dict.fromkeys(self._client("eks").list_clusters()["clusters"], True)
+        return shown
 
     def _client(self, service: str):
         endpoint = self.environment["AWS_ENDPOINT_URL"]
@@ -128,15 +115,43 @@ def difference(before: dict, after: dict) -> dict[str, dict]:
     """What came and what went between two inventories; empty: nothing."""
     changes = {}
     for kind in before:
-        came, went = sorted(after[kind] - before[kind]), sorted(before[kind] - after[kind])
+        came, went = sorted(after[kind].keys() - before[kind].keys()), sorted(before[kind].keys() - after[kind].keys())
         if came or went:
             changes[kind] = {"came": came, "went": went}
     return changes
 
 
+def living(inventory: dict) -> dict:
+    """An inventory without what has ended, which AWS shows a while longer."""
+    return {kind: {name: True for name, lives in things.items() if lives} for kind, things in inventory.items()}
+
+
 def assert_same(before: dict, after: dict) -> None:
-    changes = difference(before, after)
+    """Nothing lives that did not, and nothing is missing."""
+    changes = difference(living(before), living(after))
     assert not changes, "the account does not hold what it held before:\n" + json.dumps(changes, indent=2)
+
+
+def assert_left_as_told(before: dict, after: dict, left: list[str]) -> None:
+    """The account shows what it showed before, but for what the lines of `left` name, each of which is there."""
+    named = {name for line in left for name in NAMED.findall(line)}
+    changes = difference(before, after)
+    came = [(kind, name) for kind, change in changes.items() for name in change["came"]]
+    untold = [thing for thing in came if not _spellings(thing[1]) & named]
+    went = {kind: change["went"] for kind, change in changes.items() if change["went"]}
+    shown = {spelling for things in after.values() for name in things for spelling in _spellings(name)}
+    absent = [line for line in left if not line.startswith(UNSEEN) and not shown & set(NAMED.findall(line))]
+    wrong = {"came, and is not in `left`": untold, "went": went, "in `left`, and is not there": absent}
+    assert not any(wrong.values()), json.dumps({**wrong, "left": left}, indent=2)
+
+
+NAMED = re.compile(r"`([^`]+)`")
+UNSEEN = "activities of Auto Scaling group"  # moto has none
+
+
+def _spellings(name: str) -> set[str]:
+    """A name, and the part of an ARN or path that people call it by."""
+    return {name, name.rsplit("/", 1)[-1]}
 
 
 def mutating_in_recording(recorded: list[dict], access_key: str) -> list[str]:
@@ -153,15 +168,17 @@ def mutating_in_recording(recorded: list[dict], access_key: str) -> list[str]:
 
 
 def mutating_in_audit(audit_log, users: set[str], since: int = 0) -> list[str]:
-    """The mutating requests of some users in the API server's audit log, after its first `since` bytes."""
+    """The mutating requests of some users, and of ekskit as whichever user, in the API server's audit log after its
+    first `since` bytes."""
     found = []
     with open(audit_log, "rb") as log:
         log.seek(since)
         for line in log:
             event = json.loads(line)
-            if event["user"]["username"] in users and event["verb"] in AUDIT_MUTATIONS:
+            is_theirs = event["user"]["username"] in users or event.get("userAgent", "").startswith("ekskit/")
+            if is_theirs and event["verb"] in AUDIT_MUTATIONS:
                 if not event["requestURI"].startswith(REVIEWS) and "dryRun=" not in event["requestURI"]:
-                    found.append(f"{event['verb']} {event['requestURI']}")
+                    found.append(f"{event['user']['username']} {event['verb']} {event['requestURI']}")
     return found
 
 
@@ -175,10 +192,8 @@ def _all(client, operation: str, items: str, **arguments) -> list[dict]:
     return getattr(client, operation)(**arguments).get(items, [])
 
 
-def _lives(operation: str, item: dict) -> bool:
-    if operation == "list_roles":
-        return "/aws-service-role/" not in item["Arn"]
-    return item.get("State") not in GONE if isinstance(item.get("State"), str) else True
+def _lives(state) -> bool:
+    return state.lower() not in GONE if isinstance(state, str) else True
 
 
 def _json(text: str):
