@@ -21,5 +21,9 @@ class Twin:
         """A client with a connection of its own."""
         return Server("twin", self._served.told["server"], tls=self._served.tls, token=self._served.token)
 
+    @property
+    def pid(self) -> int:
+        return self._served.pid
+
     def __exit__(self, *_) -> None:
         self._served.stop()
