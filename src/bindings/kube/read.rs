@@ -21,7 +21,7 @@ definitions are named alike. Values of a Secret are secrets: they print `***`, `
 ```rhai
 kube::get("nodes", "n1").kind                                          //=> "Node"
 kube::get("cm", "aws-auth", #{ namespace: "kube-system" }).data.mapRoles.len() > 0  //=> true
-kube::get("nodes", "n1", #{ managed_fields: true }).metadata.managedFields.len() > 0    //=> true
+kube::get("cm", "aws-auth", #{ namespace: "kube-system", managed_fields: true }).metadata.managedFields.len() > 0  //=> true
 kube::get("pods", "absent")                                            //=> error: not_found
 ```
 "#,
