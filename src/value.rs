@@ -250,6 +250,19 @@ pub fn describe_type(name: &str) -> String {
     }
 }
 
+/// The type that JSON Schema gives a value: `integer` where a number has no fraction.
+pub fn schema_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// A JSON value in words, for messages: "the number 10", "a list".
 pub fn describe(value: &Value) -> String {
     match value {

@@ -19,6 +19,10 @@ pub const OPERATIONS: &[Row] = &[
 ];
 
 const PARAMETERS: &str = "ssm/parameters";
+/// Seconds of a session where nothing is said of them, and at least.
+const SESSION_USUAL: i64 = 3600;
+const SESSION_MIN: i64 = 900;
+
 const QUOTAS: &str = "servicequotas/quotas";
 
 /// The id that a role of this name has, also where the account does not show it.
@@ -27,29 +31,54 @@ fn role_id(world: &World, name: &str) -> String {
     known.unwrap_or_else(|| "AROA0UNKNOWN000000001".to_owned())
 }
 
-fn get_caller_identity(world: &mut World, _: &Value) -> Answer {
-    let arn = if world.acting.is_empty() { world.caller.clone() } else { world.acting.clone() };
-    let account = arn.split(':').nth(4).unwrap_or(&world.account).to_owned();
+/// The ARN of who calls.
+fn caller_arn(world: &World) -> &str {
+    if world.acting.is_empty() { &world.caller } else { &world.acting }
+}
+
+/// The id of who calls: of a role's session with its name.
+pub fn caller_id(world: &World) -> String {
+    let arn = caller_arn(world);
     let mut parts = arn.rsplit('/');
     let (session, role) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let user_id = if arn.contains(":assumed-role/") {
+    if arn.contains(":assumed-role/") {
         format!("{}:{session}", role_id(world, role))
     } else {
         format!("AIDA0{}", session.to_uppercase())
-    };
-    Ok(json!({ "user_id": user_id, "account": account, "arn": arn }))
+    }
+}
+
+fn get_caller_identity(world: &mut World, _: &Value) -> Answer {
+    let arn = caller_arn(world);
+    let account = arn.split(':').nth(4).unwrap_or(&world.account);
+    Ok(json!({ "user_id": caller_id(world), "account": account, "arn": arn }))
 }
 
 fn assume_role(world: &mut World, input: &Value) -> Answer {
     let (arn, session) = (text(input, "role_arn"), text(input, "role_session_name"));
+    if !arn.starts_with("arn:") {
+        return refuse("ValidationError", 400, format!("{arn} is invalid"));
+    }
+    let seconds = input["duration_seconds"].as_i64().unwrap_or(SESSION_USUAL);
+    if seconds < SESSION_MIN {
+        let message = format!(
+            "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: Member \
+             must have value greater than or equal to {SESSION_MIN}"
+        );
+        return refuse("ValidationError", 400, message);
+    }
     let name = arn.rsplit('/').next().unwrap_or_default();
     let known = world.find("iam/roles", name).is_some_and(|role| role["arn"] == arn);
     if !known {
-        let caller = if world.acting.is_empty() { &world.caller } else { &world.acting };
-        let message = format!("User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}");
+        let message =
+            format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}", caller_arn(world));
         return refuse("AccessDenied", 403, message);
     }
-    let seconds = input["duration_seconds"].as_i64().unwrap_or(3600);
+    let most = world.find("iam/roles", name).and_then(|role| role["max_session_duration"].as_i64());
+    if seconds > most.unwrap_or(SESSION_USUAL) {
+        let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        return refuse("ValidationError", 400, message);
+    }
     let (key, secret) = (world.digits("ASIA", 16).to_uppercase(), world.digits("secret", 40));
     let account = world.account.clone();
     Ok(json!({
@@ -122,6 +151,21 @@ mod tests {
         assert_eq!(found["user_id"], "AROA0PLATFORM0000001:rehearsal");
         let ghost = json!({ "role_arn": "arn:aws:iam::123456789012:role/ghost", "role_session_name": "x" });
         assert_eq!(within(&mut world, "sts::assume_role", ghost).unwrap_err().code, "AccessDenied");
+    }
+
+    #[test]
+    fn a_session_lasts_from_a_quarter_of_an_hour_to_what_its_role_allows() {
+        let mut world = World::new(1).unwrap();
+        let mut asked = |arn: &str, seconds: i64| {
+            let input = json!({ "role_arn": arn, "role_session_name": "x", "duration_seconds": seconds });
+            within(&mut world, "sts::assume_role", input).map(|_| ()).map_err(|refusal| refusal.message)
+        };
+        let platform = "arn:aws:iam::123456789012:role/platform";
+        assert_eq!(asked(platform, 900), Ok(()));
+        assert!(asked(platform, 899).unwrap_err().ends_with("Member must have value greater than or equal to 900"));
+        let says = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
+        assert_eq!(asked(platform, 3601).unwrap_err(), says);
+        assert_eq!(asked("platform", 900).unwrap_err(), "platform is invalid");
     }
 
     #[test]

@@ -74,6 +74,14 @@ fn group<'a>(world: &'a World, name: &str) -> Result<&'a Value, Refusal> {
     }
 }
 
+/// The group that an input names. Of one that is not there these operations say no more.
+fn named_group<'a>(world: &'a World, input: &Value) -> Result<&'a Value, Refusal> {
+    match world.find(GROUPS, text(input, "auto_scaling_group_name")) {
+        Some(group) => Ok(group),
+        None => invalid("AutoScalingGroup name not found - null"),
+    }
+}
+
 fn members(group: &Value) -> impl Iterator<Item = &Value> {
     group["instances"].as_array().into_iter().flatten()
 }
@@ -204,7 +212,7 @@ fn check_sizes(group: &Value) -> Result<(), Refusal> {
 
 fn update_auto_scaling_group(world: &mut World, input: &Value) -> Answer {
     let name = text(input, "auto_scaling_group_name");
-    let mut group = group(world, name)?.clone();
+    let mut group = named_group(world, input)?.clone();
     refuse_ending(&group)?;
     take_settings(world, &mut group, input)?;
     if input["desired_capacity"].is_null() {
@@ -228,7 +236,7 @@ fn refuse_ending(group: &Value) -> Result<(), Refusal> {
 
 fn set_desired_capacity(world: &mut World, input: &Value) -> Answer {
     let name = text(input, "auto_scaling_group_name");
-    let found = group(world, name)?;
+    let found = named_group(world, input)?;
     refuse_ending(found)?;
     let wanted = number(input, "desired_capacity");
     for (bound, word, breaks) in [
@@ -361,7 +369,10 @@ fn put_tags(group: &mut Value, more: &Value) {
 fn create_or_update_tags(world: &mut World, input: &Value) -> Answer {
     let all = input["tags"].as_array().cloned().unwrap_or_default();
     for tag in &all {
-        group(world, text(tag, "resource_id"))?;
+        let name = text(tag, "resource_id");
+        if world.find(GROUPS, name).is_none() {
+            return invalid(format!("AutoScalingGroup not found - AutoScaling Group {name} not found"));
+        }
     }
     for tag in &all {
         if let Some(group) = world.find_mut(GROUPS, text(tag, "resource_id")) {
@@ -716,23 +727,13 @@ fn finish_deletion(world: &mut World, name: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stage::with_subnets;
     use super::super::within;
     use super::*;
 
     /// A world with two subnets in two zones, a launch template and a group of two.
     fn with_group() -> World {
-        let mut world = World::new(1).unwrap();
-        for (number, zone) in [(1, "us-west-2a"), (2, "us-west-2b")] {
-            let id = format!("subnet-{number}");
-            let subnet = json!({
-                "subnet_id": id, "vpc_id": "vpc-1", "availability_zone": zone,
-                "cidr_block": format!("10.0.{number}.0/24"), "state": "available",
-            });
-            world.put("ec2/subnets", &id, subnet);
-        }
-        world.put("ec2/vpcs", "vpc-1", json!({ "vpc_id": "vpc-1", "cidr_block": "10.0.0.0/16" }));
-        let group = json!({ "group_id": "sg-1", "group_name": "default", "vpc_id": "vpc-1" });
-        world.put("ec2/security_groups", "sg-1", group);
+        let mut world = with_subnets();
         let image = world.table("ec2/images").values().find(|one| one["architecture"] == "x86_64").unwrap();
         let data =
             json!({ "image_id": image["image_id"], "instance_type": "m6i.large", "security_group_ids": ["sg-1"] });

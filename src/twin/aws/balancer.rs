@@ -399,10 +399,15 @@ fn create_classic(world: &mut World, input: &Value) -> Answer {
     let listeners = input["listeners"].as_array().cloned().unwrap_or_default();
     let listeners = listeners.iter().map(|one| json!({ "listener": classic_listener(one), "policy_names": [] }));
     let zones: Vec<&Value> = subnets.iter().map(|one| &one["availability_zone"]).collect();
-    let balancer = json!({
+    // Those of its interfaces: the default group of the VPC where none is asked for.
+    let groups = interfaces.first().and_then(|id| world.find("ec2/network_interfaces", id));
+    let groups = groups.map(|eni| eni["groups"].clone()).unwrap_or_default();
+    let group_ids: Vec<&Value> = groups.as_array().into_iter().flatten().map(|group| &group["group_id"]).collect();
+    let mut balancer = json!({
         "load_balancer_name": name, "dns_name": dns, "created_time": world.now_text(), "subnets": ids(&subnets),
         "availability_zones": zones, "vpc_id": subnets.first().map(|one| one["vpc_id"].clone()),
-        "security_groups": texts(&input["security_groups"]), "instances": [],
+        "security_groups": group_ids, "instances": [],
+        "source_security_group": { "owner_alias": world.account, "group_name": groups[0]["group_name"] },
         "listener_descriptions": listeners.collect::<Vec<_>>(),
         "scheme": input["scheme"].as_str().unwrap_or("internet-facing"),
         "policies": {
@@ -411,6 +416,10 @@ fn create_classic(world: &mut World, input: &Value) -> Answer {
         "_tags": if input["tags"].is_array() { input["tags"].clone() } else { json!([]) },
         "_interfaces": interfaces,
     });
+    // Only what the internet reaches has a name in AWS's public zone.
+    if balancer["scheme"] == "internet-facing" {
+        balancer["canonical_hosted_zone_name"] = json!(dns);
+    }
     world.put(CLASSIC, name, balancer);
     Ok(json!({ "dns_name": dns }))
 }
@@ -469,24 +478,9 @@ fn remove_classic_tags(world: &mut World, input: &Value) -> Answer {
 mod tests {
     use jiff::SignedDuration;
 
+    use super::super::stage::with_subnets;
     use super::super::within;
     use super::*;
-
-    fn with_subnets() -> World {
-        let mut world = World::new(1).unwrap();
-        for (number, zone) in [(1, "us-west-2a"), (2, "us-west-2b")] {
-            let id = format!("subnet-{number}");
-            let subnet = json!({
-                "subnet_id": id, "vpc_id": "vpc-1", "availability_zone": zone,
-                "cidr_block": format!("10.0.{number}.0/24"), "state": "available",
-            });
-            world.put("ec2/subnets", &id, subnet);
-        }
-        world.put("ec2/vpcs", "vpc-1", json!({ "vpc_id": "vpc-1", "cidr_block": "10.0.0.0/16" }));
-        let group = json!({ "group_id": "sg-1", "group_name": "default", "vpc_id": "vpc-1" });
-        world.put("ec2/security_groups", "sg-1", group);
-        world
-    }
 
     fn pass(world: &mut World, seconds: i64) {
         world.advance(world.now + SignedDuration::from_secs(seconds));
@@ -551,7 +545,11 @@ mod tests {
         let new = json!({ "load_balancer_name": "old", "listeners": [listener], "subnets": ["subnet-1"] });
         answer(&mut world, "elasticloadbalancing::create_load_balancer", new);
         let found = answer(&mut world, "elasticloadbalancing::describe_load_balancers", json!({}));
-        assert_eq!(found["load_balancer_descriptions"][0]["vpc_id"], "vpc-1");
+        let shown = &found["load_balancer_descriptions"][0];
+        assert_eq!(shown["vpc_id"], "vpc-1");
+        assert_eq!(shown["security_groups"], json!(["sg-1"]), "the default group where none is asked for");
+        assert_eq!(shown["source_security_group"]["group_name"], "default");
+        assert_eq!(shown["canonical_hosted_zone_name"], shown["dns_name"], "the internet reaches it");
         let name = json!({ "load_balancer_name": "old" });
         answer(&mut world, "elasticloadbalancing::delete_load_balancer", name);
         let asked = json!({ "load_balancer_names": ["old"] });

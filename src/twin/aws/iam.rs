@@ -66,31 +66,29 @@ const ATTACHED_MAX: usize = 10;
 /// Makes sure that a service of AWS has its role in the account, as AWS does at the first use of a service, and answers
 /// the ARN of the role.
 pub fn ensure_service_role(world: &mut World, service: &str) -> Option<String> {
-    let (name, description) = service_role(service)?;
+    let name = service_role(service)?;
     if let Some(role) = world.find(ROLES, name) {
         return Some(text(role, "arn").to_owned());
     }
     let trust = json!({
         "Version": "2012-10-17",
-        "Statement": [{ "Effect": "Allow", "Principal": { "Service": service }, "Action": "sts:AssumeRole" }],
+        "Statement": [{ "Effect": "Allow", "Principal": { "Service": [service] }, "Action": ["sts:AssumeRole"] }],
     });
     let path = format!("/aws-service-role/{service}/");
-    let role = new_role(world, name, &path, &trust.to_string(), description);
+    let role = new_role(world, name, &path, &trust.to_string(), "");
     let arn = text(&role, "arn").to_owned();
     world.put(ROLES, name, role);
     Some(arn)
 }
 
-/// Name and description of the role that a service has in every account that uses it.
-fn service_role(service: &str) -> Option<(&'static str, &'static str)> {
+/// The name of the role that a service has in every account that uses it.
+fn service_role(service: &str) -> Option<&'static str> {
     Some(match service {
-        "eks.amazonaws.com" => ("AWSServiceRoleForAmazonEKS", "Allows Amazon EKS to call AWS services."),
-        "eks-nodegroup.amazonaws.com" => ("AWSServiceRoleForAmazonEKSNodegroup", "Allows managed node groups of EKS."),
-        "autoscaling.amazonaws.com" => {
-            ("AWSServiceRoleForAutoScaling", "Allows EC2 Auto Scaling to call AWS services.")
-        }
-        "elasticloadbalancing.amazonaws.com" => ("AWSServiceRoleForElasticLoadBalancing", "Allows load balancing."),
-        "spot.amazonaws.com" => ("AWSServiceRoleForEC2Spot", "Allows EC2 Spot to launch instances."),
+        "eks.amazonaws.com" => "AWSServiceRoleForAmazonEKS",
+        "eks-nodegroup.amazonaws.com" => "AWSServiceRoleForAmazonEKSNodegroup",
+        "autoscaling.amazonaws.com" => "AWSServiceRoleForAutoScaling",
+        "elasticloadbalancing.amazonaws.com" => "AWSServiceRoleForElasticLoadBalancing",
+        "spot.amazonaws.com" => "AWSServiceRoleForEC2Spot",
         _ => return None,
     })
 }
@@ -276,10 +274,10 @@ fn delete_role_permissions_boundary(world: &mut World, input: &Value) -> Answer 
 
 fn attach_role_policy(world: &mut World, input: &Value) -> Answer {
     let arn = text(input, "policy_arn").to_owned();
-    role_to_change(world, input)?;
     if policy(world, &arn).is_none() {
         return refuse("NoSuchEntity", 404, format!("Policy {arn} does not exist or is not attachable."));
     }
+    role_to_change(world, input)?;
     let mut attached = list_or_none(&role(world, text(input, "role_name"))?["_attached"]);
     let present = texts(&attached);
     if present.contains(&arn.as_str()) {
@@ -364,7 +362,7 @@ fn list_role_policies(world: &mut World, input: &Value) -> Answer {
 
 fn create_service_linked_role(world: &mut World, input: &Value) -> Answer {
     let service = text(input, "aws_service_name");
-    let Some((name, _)) = service_role(service) else {
+    let Some(name) = service_role(service) else {
         return refuse("InvalidInput", 400, format!("Service Linked Roles are not supported for {service}"));
     };
     if world.find(ROLES, name).is_some() {
@@ -373,6 +371,9 @@ fn create_service_linked_role(world: &mut World, input: &Value) -> Answer {
         return refuse("InvalidInput", 400, message);
     }
     ensure_service_role(world, service);
+    if let Some(role) = world.find_mut(ROLES, name).filter(|_| input["description"].is_string()) {
+        role["description"] = input["description"].clone();
+    }
     Ok(json!({ "role": role(world, name)? }))
 }
 
@@ -474,7 +475,7 @@ fn list_instance_profiles(world: &mut World, input: &Value) -> Answer {
 fn list_instance_profiles_for_role(world: &mut World, input: &Value) -> Answer {
     let name = text(input, "role_name");
     role(world, name)?;
-    let fitting = world.table(PROFILES).values().filter(|profile| holds_role(profile, name)).map(listed);
+    let fitting = world.table(PROFILES).values().filter(|profile| holds_role(profile, name));
     Ok(json!({ "instance_profiles": fitting.collect::<Vec<_>>() }))
 }
 

@@ -13,6 +13,8 @@ pub mod filter;
 pub mod iam;
 pub mod kms;
 pub mod logs;
+#[cfg(test)]
+mod stage;
 pub mod tags;
 
 use std::collections::BTreeMap;

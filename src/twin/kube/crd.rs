@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::kinds::{DEFINITIONS, Served};
 use super::status::{Wrong, duplicate, invalid, mistyped, required, too_long, too_many, unsupported};
 use super::store::Store;
+use crate::value::schema_type;
 
 /// Defaults of a definition.
 pub fn fill(object: &mut Value) {
@@ -93,7 +94,7 @@ pub fn check_value(schema: &Value, value: &Value, path: &str, wrong: &mut Vec<Wr
     let either = schema["x-kubernetes-int-or-string"] == true;
     let is_null = value.is_null() && schema["nullable"] == true;
     let fits = |wanted: &str| is_of(wanted, value);
-    let told = json!(type_of(value));
+    let told = json!(schema_type(value));
     if either && !fits("integer") && !fits("string") && !is_null {
         wrong.push(mistyped(path, &told, &format!("{path} in body must be of type integer,string: {told}")));
         return;
@@ -234,7 +235,7 @@ pub fn check_scale(store: &Store, served: &Served, object: &Value, wrong: &mut V
             Some(_) => {}
             None if what == "spec" => {
                 let shown = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
-                let told = type_of(found);
+                let told = schema_type(found);
                 let why = format!("{path} accessor error: {shown} is of the type {told}, expected int64");
                 wrong.push(invalid(path, &json!(0), &why));
             }
@@ -293,18 +294,6 @@ fn is_of(wanted: &str, value: &Value) -> bool {
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
         _ => true,
-    }
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -19,23 +19,7 @@ pub const ARRIVALS: &[Arrival] = &[("kube/nodes", arrive)];
 
 /// What happens by itself.
 pub const CONTROLLERS: &[Controller] = &[
-    Controller {
-        name: "nodes join",
-        watches: &[
-            "ec2/instances",
-            "ec2/nat_gateways",
-            "ec2/network_interfaces",
-            "ec2/route_tables",
-            "ec2/vpc_endpoints",
-            "eks/access_entries",
-            "eks/clusters",
-            "eks/nodegroups",
-            "iam/instance_profiles",
-            "iam/roles",
-            "kube/configmaps",
-        ],
-        run: join,
-    },
+    Controller { name: "nodes join", watches: GATES, run: join },
     Controller { name: "played nodes are ready", watches: &["kube/nodes"], run: play },
     Controller { name: "nodes become ready", watches: &["kube/nodes", "kube/pods"], run: make_ready },
     Controller {
@@ -208,7 +192,7 @@ fn is_mapped(world: &World, directory: &Directory, instance: &Value, role: &str)
         .is_some_and(|found| found.username == wanted && found.groups.iter().any(|group| group == "system:nodes"))
 }
 
-/// Tables of AWS on which it depends whether an instance can join.
+/// Tables on which it depends whether an instance can join. Of the ConfigMaps only aws-auth is one.
 const GATES: &[&str] = &[
     "ec2/instances",
     "ec2/nat_gateways",
@@ -220,11 +204,15 @@ const GATES: &[&str] = &[
     "eks/nodegroups",
     "iam/instance_profiles",
     "iam/roles",
+    CONFIG_MAPS,
 ];
 
+const CONFIG_MAPS: &str = "kube/configmaps";
+
 fn join(world: &mut World) {
+    let of_aws: Vec<&str> = GATES.iter().copied().filter(|table| *table != CONFIG_MAPS).collect();
     for cluster in world.clusters() {
-        if !world.changes().has_any(GATES) && !is_auth_changed(world, &cluster) {
+        if !world.changes().has_any(&of_aws) && !is_auth_changed(world, &cluster) {
             continue;
         }
         let joining = joining(world, &cluster);

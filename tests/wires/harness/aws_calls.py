@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import yaml
 
 from . import faults
@@ -25,6 +26,16 @@ from .process import Process
 REFERENCE = re.compile(r"\$([a-z_][\w]*)((?:\.\w+)*)")
 # Services of which the twin's account may have any number of things.
 ROOMY = ("vpc", "ec2", "eks", "autoscaling", "elasticloadbalancing", "iam")
+# Who calls in a fresh world, and so on the servers.
+CALLER = yaml.safe_load((PROJECT / "src/twin/worlds/default.yaml").read_text())["caller"]
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    }
+)
+# The zones of which moto's account has other names than a fresh world.
+ZONE_IDS = {"us-west-2a": "usw2-az2", "us-west-2b": "usw2-az1"}
 # What ekskit itself sends to find its own creates again: no part of an answer of AWS.
 OWN_TAG = "ekskit:request"
 # The code of an operation that the other server does not have, or over which it broke down.
@@ -48,7 +59,7 @@ class Difference:
 
 
 class Servers:
-    """moto, and winterbaume for EKS, with the images that the twin has."""
+    """moto, and winterbaume for EKS, with the images and the caller that the twin has."""
 
     def __init__(self, work: Path):
         self.work = work
@@ -59,6 +70,20 @@ class Servers:
         self._front = Front(work, self._moto.port, port)
         self._front.answerers.append(self._soon)
         self._front.start()
+        self._caller = self._assume()
+
+    def _assume(self) -> dict:
+        """Credentials of the role session that calls on the twin, too."""
+        _, _, role, session = re.split("[:/]+", CALLER.removeprefix("arn:aws:sts::"))
+        made = {"region_name": REGION, "aws_access_key_id": "anybody", "aws_secret_access_key": "anybody"}
+        iam, sts = (boto3.client(name, endpoint_url=self._moto.url, **made) for name in ("iam", "sts"))
+        arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+        given = sts.assume_role(RoleArn=arn, RoleSessionName=session)["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
 
     def _soon(self, request):
         """A 5xx of these servers is an answer: sent on as it is, ekskit would ask again for three minutes."""
@@ -81,9 +106,10 @@ class Servers:
 
     def reset(self) -> None:
         self._moto.reset()
+        self._caller = self._assume()
 
     def environment(self, eks: str) -> dict:
-        chosen = {"AWS_ENDPOINT_URL": self._front.url}
+        chosen = {"AWS_ENDPOINT_URL": self._front.url, **self._caller}
         if eks == "winterbaume":
             chosen["AWS_ENDPOINT_URL_EKS"] = self._front.eks_url
         return chosen
@@ -194,14 +220,25 @@ def perform_on(side: str, sequences: list, environment: dict | None = None, time
         ) from None
 
 
+def _is_of_account(quota: dict) -> bool:
+    """Whether all sequences together use up a quota: one that counts within a VPC none does."""
+    return quota["service_code"] in ROOMY and "per VPC" not in quota["quota_name"]
+
+
 def _world(folder: str) -> Path:
-    """A world for many sequences: nothing in it, and quotas that one after the other does not use up."""
+    """A world for many sequences: nothing in it, the zones as moto names them, and quotas that one after the other does
+    not use up."""
     path = Path(folder) / "world.yaml"
     content = yaml.safe_load((PROJECT / "src/twin/worlds/default.yaml").read_text())
     quotas = yaml.safe_load((PROJECT / "src/twin/worlds/account.yaml").read_text())["servicequotas/quotas"]
     content["aws"]["servicequotas/quotas"] = {
-        name: {**quota, "value": 100_000.0 if quota["service_code"] in ROOMY else quota["value"]}
+        name: {**quota, "value": 100_000.0 if _is_of_account(quota) else quota["value"]}
         for name, quota in quotas.items()
+    }
+    zones = yaml.safe_load((PROJECT / "src/twin/worlds/ec2.yaml").read_text())["ec2/availability_zones"]
+    # Which zone bears which name is another matter in every account.
+    content["aws"]["ec2/availability_zones"] = {
+        name: {**zone, "zone_id": ZONE_IDS.get(name, zone["zone_id"])} for name, zone in zones.items()
     }
     path.write_text(yaml.safe_dump(content))
     return path

@@ -4,7 +4,9 @@ python -m harness.aws_comparison [sequence…]        compare the table, or part
 """
 
 import fnmatch
+import itertools
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -47,31 +49,57 @@ class Counts:
 
 
 class Known:
-    """The list of known differences: causes, and where each shows, as `operation path twin other` with wildcards."""
+    """The list of known differences: causes, under each groups of rows with the reason of the group. A row is
+    `operation path twin other`. Operation and path are exact, `{a,b}` in them stands for several, each of which has to
+    show; in the two values `*` is anything."""
 
     def __init__(self, path: Path = TABLES / "known.yaml"):
         self.causes = yaml.safe_load(path.read_text())
         assert len(self.causes) <= CAUSES_MAX, f"{len(self.causes)} causes, and {CAUSES_MAX} is the most"
-        self._rows = []
-        for cause, entry in self.causes.items():
-            for place in entry["where"]:
-                parts = place.split(" ")
-                call, path = parts[:2]
-                self._rows.append((cause, place, call, path, [*parts[2:], "*", "*"][:2]))
-        self._used: set[str] = set()
+        self._rows: dict[tuple[str, str], list[Row]] = {}
+        for cause, groups in self.causes.items():
+            for group in groups:
+                assert group["why"].strip(), f"`{cause}` has rows without a reason"
+                for written in group["where"]:
+                    for row in _rows(cause, written):
+                        self._rows.setdefault((row.call, row.path), []).append(row)
+        self._used: set[Row] = set()
 
     def cause(self, difference: Difference) -> str | None:
         shown = [_shown(difference.twin), _shown(difference.other)]
-        for cause, place, call, path, values in self._rows:
-            if not fnmatch.fnmatchcase(difference.call, call) or not fnmatch.fnmatchcase(difference.path, path):
-                continue
-            if all(fnmatch.fnmatchcase(one, pattern) for one, pattern in zip(shown, values, strict=True)):
-                self._used.add(place)
-                return cause
+        for row in self._rows.get((difference.call, difference.path), []):
+            if all(fnmatch.fnmatchcase(one, form) for one, form in zip(shown, (row.twin, row.other), strict=True)):
+                self._used.add(row)
+                return row.cause
         return None
 
     def unused(self) -> list[str]:
-        return [place for _, place, *_ in self._rows if place not in self._used]
+        return [str(row) for rows in self._rows.values() for row in rows if row not in self._used]
+
+
+@dataclass(frozen=True)
+class Row:
+    cause: str
+    call: str
+    path: str
+    twin: str
+    other: str
+
+    def __str__(self) -> str:
+        return f"{self.call} {self.path} {self.twin} {self.other}"
+
+
+def _rows(cause: str, written: str) -> list[Row]:
+    call, path, twin, other = written.split(" ")
+    assert "*" not in call, f"`{written}`: an operation is named"
+    assert {twin, other} != {"*"}, f"`{written}`: at least one of the values is told"
+    return [Row(cause, *names, twin, other) for names in itertools.product(_several(call), _several(path))]
+
+
+def _several(text: str) -> list[str]:
+    """`ec2::{create_vpc,describe_vpcs}` as two."""
+    parts = [part.split(",") if number % 2 else [part] for number, part in enumerate(re.split(r"[{}]", text))]
+    return ["".join(chosen) for chosen in itertools.product(*parts)]
 
 
 def _shown(value) -> str:

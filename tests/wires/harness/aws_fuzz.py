@@ -386,8 +386,8 @@ def _without(steps: list[dict], place: int) -> list[dict]:
     return kept
 
 
-def fuzz(servers: Servers, seed: int, seconds: float, batch: int = 30, most: int | None = None) -> dict:
-    """Totals and what was found. Ends after the time, or after `most` sequences."""
+def fuzz(servers: Servers, seed: int, seconds: float, batch: int = 30, most: int | None = None, tell=None) -> dict:
+    """Totals and what was found, which `tell` hears at once. Ends after the time, or after `most` sequences."""
     known = Known()
     until = time.monotonic() + seconds
     totals = {"seed": seed, "sequences": 0, "calls": 0, "found": []}
@@ -406,6 +406,8 @@ def fuzz(servers: Servers, seed: int, seconds: float, batch: int = 30, most: int
                 seen.add((difference.call, difference.path))
                 least = shrink(servers, steps, known, difference)
                 totals["found"].append((difference, least))
+                if tell:
+                    tell(f"{difference}\n{shown(least)}")
     return totals
 
 
@@ -422,9 +424,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=30)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ekskit-fuzz-") as folder, Servers(Path(folder)) as servers:
-        totals = fuzz(servers, asked.seed, asked.minutes * 60, asked.batch)
-    for difference, least in totals["found"]:
-        print(f"{difference}\n{shown(least)}", flush=True)
+        totals = fuzz(servers, asked.seed, asked.minutes * 60, asked.batch, tell=lambda found: print(found, flush=True))
     print(f"{totals['sequences']} sequences, {totals['calls']} calls compared, {len(totals['found'])} found")
     return 1 if totals["found"] else 0
 

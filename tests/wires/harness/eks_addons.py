@@ -50,7 +50,7 @@ class Addons:
         cluster, asked = self._eks.cluster(request.input["name"]), request.input
         name = asked["addonName"]
         if name in cluster.addons:
-            raise in_use(f"Addon already exists with name: {name} and cluster name {cluster.name}")
+            raise in_use("Addon already exists.")
         fields = {"addonVersion": _offered(name, asked.get("addonVersion"), cluster), "created": time.time()}
         fields |= {k: asked[k] for k in ("serviceAccountRoleArn", "configurationValues") if asked.get(k)}
         settings = _settings(asked.get("configurationValues"))

@@ -77,6 +77,7 @@ pub fn launch(world: &mut World, launch: &Launch<'_>) -> Result<String, Refusal>
         },
     )?;
     let mut instance = new_instance(world, &id, &data, &subnet, &eni);
+    instance["architecture"] = image::image(world, &image_id)?["architecture"].clone();
     instance["image_id"] = json!(image_id);
     instance["tags"] = instance_tags;
     instance["iam_instance_profile"] = profile;
@@ -305,7 +306,6 @@ fn tags_of(launch: &Launch<'_>, data: &Value) -> Value {
 
 fn new_instance(world: &mut World, id: &str, data: &Value, subnet: &Value, eni: &str) -> Value {
     let kind = text(data, "instance_type");
-    let facts = world.find("ec2/instance_types", kind).cloned().unwrap_or_default();
     let eni = world.find("ec2/network_interfaces", eni).cloned().unwrap_or_default();
     let address = text(&eni, "private_ip_address");
     let domain = match world.region.as_str() {
@@ -315,7 +315,7 @@ fn new_instance(world: &mut World, id: &str, data: &Value, subnet: &Value, eni: 
     let mut made = json!({
         "instance_id": id, "instance_type": kind, "state": state("pending"), "launch_time": world.now_text(),
         "ami_launch_index": 0, "monitoring": { "state": "disabled" }, "ebs_optimized": false, "ena_support": true,
-        "architecture": facts["processor_info"]["supported_architectures"][0], "hypervisor": "xen",
+        "hypervisor": "xen",
         "virtualization_type": "hvm", "root_device_name": "/dev/xvda", "root_device_type": "ebs",
         "platform_details": "Linux/UNIX", "source_dest_check": true, "public_dns_name": "",
         "placement": { "availability_zone": subnet["availability_zone"], "tenancy": "default", "group_name": "" },

@@ -1,6 +1,7 @@
 //! VPC endpoints: gateways in route tables, and interfaces in subnets.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{interface, listing, route};
 use crate::twin::Arrival;
@@ -77,6 +78,7 @@ fn describe_vpc_endpoint_services(world: &mut World, input: &Value) -> Answer {
             let service = format!("com.amazonaws.{}.{name}", world.region);
             let mut detail = json!({
                 "service_name": service,
+                "service_id": service_id(&service, kind),
                 "service_type": [{ "service_type": kind }],
                 "availability_zones": zones,
                 "base_endpoint_dns_names": [format!("{name}.{}.vpce.amazonaws.com", world.region)],
@@ -104,6 +106,13 @@ fn describe_vpc_endpoint_services(world: &mut World, input: &Value) -> Answer {
     let mut all: Vec<String> = details.iter().map(|one| text(one, "service_name").to_owned()).collect();
     all.dedup();
     Ok(json!({ "service_names": all, "service_details": details }))
+}
+
+/// The id of a service: always the same, though it is no thing of this world.
+fn service_id(service: &str, kind: &str) -> String {
+    let digest = Sha256::digest(format!("{service} {kind}").as_bytes());
+    let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("vpce-svc-0{digits}")
 }
 
 fn no_service(name: &str) -> Refusal {

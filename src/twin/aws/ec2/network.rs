@@ -207,6 +207,8 @@ mod tests {
         let to_gateway =
             json!({ "route_table_id": table, "destination_cidr_block": "0.0.0.0/0", "gateway_id": net.igw });
         assert_eq!(code(&net.stage.no("create_route", to_gateway.clone())), "RouteAlreadyExists");
+        let same = json!({ "route_table_id": table, "destination_cidr_block": "0.0.0.0/0", "nat_gateway_id": net.nat });
+        assert_eq!(code(&net.stage.no("create_route", same)), "RouteAlreadyExists", "not even the same one");
         net.stage.ok("replace_route", to_gateway);
         assert_eq!(way_out(&net.stage.world, &net.private), WayOut::Internet { public_addresses: false });
         assert_eq!(

@@ -235,20 +235,10 @@ fn place(world: &World, input: &Value) -> Result<(String, String, Option<usize>)
 fn create_route(world: &mut World, input: &Value) -> Answer {
     let (id, vpc_id, there) = place(world, input)?;
     let route = asked_route(world, input, &vpc_id)?;
-    let there =
-        there.and_then(|place| Some((place, listing::get(world, TABLE, &id).ok()?["routes"].get(place)?.clone())));
-    if let Some((place, present)) = there {
-        // The same route once more is no error, and one that leads nowhere can be made anew.
-        let same = TARGETS.iter().all(|key| present[*key] == route[*key]);
-        if same {
-            return Ok(json!({ "return": true }));
-        }
-        if !is_blackhole(world, &vpc_id, &present) {
-            let message = format!("The route identified by {} already exists.", destination_of(input));
-            return refuse("RouteAlreadyExists", 400, message);
-        }
-        change_routes(world, &id, |routes| routes[place] = route);
-        return Ok(json!({ "return": true }));
+    // A route is its destination: not even the same one is made twice, nor one that leads nowhere anew.
+    if there.is_some() {
+        let message = format!("The route identified by {} already exists.", destination_of(input));
+        return refuse("RouteAlreadyExists", 400, message);
     }
     change_routes(world, &id, |routes| routes.push(route));
     Ok(json!({ "return": true }))
@@ -256,13 +246,13 @@ fn create_route(world: &mut World, input: &Value) -> Answer {
 
 fn replace_route(world: &mut World, input: &Value) -> Answer {
     let (id, vpc_id, there) = place(world, input)?;
-    let route = asked_route(world, input, &vpc_id)?;
     let Some(place) = there else {
         let destination = destination_of(input);
         let message =
             format!("There is no route defined for '{destination}' in the route table. Use CreateRoute instead.");
         return refuse("InvalidParameterValue", 400, message);
     };
+    let route = asked_route(world, input, &vpc_id)?;
     change_routes(world, &id, |routes| routes[place] = route);
     Ok(json!({}))
 }

@@ -45,7 +45,11 @@ const PEERS: &[(&str, &str)] = &[
 /// Makes the default group of a new VPC: its members reach one another.
 pub fn create_default(world: &mut World, vpc_id: &str) {
     let id = create(world, vpc_id, "default", "default VPC security group", json!([]));
-    let own = rule(json!({ "ip_protocol": "-1" }), "user_id_group_pairs", json!({ "group_id": id }));
+    let own = rule(
+        json!({ "ip_protocol": "-1" }),
+        "user_id_group_pairs",
+        json!({ "group_id": id, "user_id": world.account }),
+    );
     change(world, &id, |group| add(group, false, &own));
 }
 

@@ -130,7 +130,7 @@ fn create_addon(world: &mut World, input: &Value) -> Answer {
     let (cluster_name, name) = (text(input, "cluster_name"), text(input, "addon_name"));
     let key = key(cluster_name, name);
     if world.find(TABLE, &key).is_some() {
-        return in_use(format!("Addon already exists with name: {name} and cluster name {cluster_name}"));
+        return in_use("Addon already exists.");
     }
     let version = chosen_version(world, input, text(&cluster, "version"))?;
     check_settings(world, &cluster, name, &version, input)?;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{invalid, merge};
 use crate::twin::aws::{Refusal, text};
+use crate::value::schema_type;
 
 /// Name of a setting, and the type of JSON schema that it has.
 type Known = (&'static str, &'static str);
@@ -132,8 +133,8 @@ pub(super) fn read(addon: &str, settings: &str, objects: &[Value]) -> Result<Val
 fn error_of(addon: &str, key: &str, value: &Value) -> Option<String> {
     match known(addon).find(|(name, _)| *name == key) {
         None => Some(not_defined(key)),
-        Some((_, kind)) if type_of(value) != kind => {
-            Some(format!("$.{key}: {} found, {kind} expected", type_of(value)))
+        Some((_, kind)) if schema_type(value) != kind => {
+            Some(format!("$.{key}: {} found, {kind} expected", schema_type(value)))
         }
         Some(_) => None,
     }
@@ -152,7 +153,7 @@ fn variable_errors(env: &Value, objects: &[Value]) -> Vec<String> {
         } else if value.is_string() {
             None
         } else {
-            Some(format!("$.env.{name}: {} found, string expected", type_of(value)))
+            Some(format!("$.env.{name}: {} found, string expected", schema_type(value)))
         }
     };
     env.as_object().into_iter().flatten().filter_map(error).collect()
@@ -162,18 +163,6 @@ fn variables(object: &Value) -> Option<&Vec<Value>> {
     let is_workload = object["kind"] == "DaemonSet";
     let list = object["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
     list.filter(|_| is_workload)
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// Writes settings into the objects of an add-on.
