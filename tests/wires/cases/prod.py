@@ -7,7 +7,7 @@ import yaml
 
 from harness.bootstrap import NAMESPACE
 from harness.ekskit import Ekskit
-from harness.judge import Judge, assert_same, mutating_in_audit, mutating_in_recording
+from harness.judge import Judge, assert_left_as_told, mutating_in_audit, mutating_in_recording
 
 NODE_POLICIES = {"AmazonEKSWorkerNodePolicy", "AmazonEKS_CNI_Policy"}
 WARM_IP_TARGET = 3
@@ -49,7 +49,7 @@ class Prod:
         run = self.ekskit.run("runbooks/teardown.rhai", *self.flags, inputs={"name": self.name}).expect(0)
         self.world.settle()
         assert run.document["result"]["removed"], run.document
-        assert_same(self.before, self.judge.inventory())
+        assert_left_as_told(self.before, self.judge.inventory(), run.document["result"]["left"])
 
     def _written_by_hand(self) -> list[str]:
         """What the audit log has of a ConfigMap that ekskit creates and deletes."""
