@@ -12,6 +12,7 @@ pub mod repeatable;
 pub mod retry;
 pub mod tags;
 pub mod waiters;
+pub mod young;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -38,6 +39,15 @@ pub struct Cloud {
     pub kube: Arc<dyn Kube>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// What was made a moment ago.
+    pub young: Arc<young::Young>,
+}
+
+impl Cloud {
+    /// A cloud in which nothing was made yet.
+    pub fn new(aws: Arc<dyn Aws>, kube: Arc<dyn Kube>, clock: Arc<dyn Clock>) -> Cloud {
+        Cloud { aws, kube, clock, young: Arc::default() }
+    }
 }
 
 /// Which account, role and region a call goes to. Absent parts come from the environment and the profile.

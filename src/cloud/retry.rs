@@ -2,7 +2,8 @@
 //!
 //! Reads, mutations that carry a token and those that are as good twice as once ([`super::repeatable`]) are sent again.
 //! Any other mutation is not blindly resent: after a doubtful outcome it is looked up first ([`super::lookup`]). An answer that proves that nothing was applied
-//! (throttled, refused for now) is retried where it is `retryable`.
+//! (throttled, refused for now) is retried where it is `retryable`, and so is one that does not know yet what was made
+//! a moment ago ([`super::young`]).
 
 use std::time::Duration;
 
@@ -135,7 +136,10 @@ pub async fn send(
     let mut in_doubt = false;
     loop {
         let failure = match cloud.aws.call(target, operation, input).await {
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => {
+                cloud.young.note(operation, input, &answer, cloud.clock.now());
+                return Ok(answer);
+            }
             Err(failure) => failure,
         };
         let region = cloud.aws.region(target).await.ok();
@@ -148,13 +152,20 @@ pub async fn send(
         in_doubt |= doubtful;
         if doubtful && !resend {
             match lookup::applied(cloud, target, operation, input, watch).await {
-                Lookup::Found(answer) => return Ok(answer),
+                Lookup::Found(answer) => {
+                    cloud.young.note(operation, input, &answer, cloud.clock.now());
+                    return Ok(answer);
+                }
                 Lookup::Absent => in_doubt = false,
                 Lookup::Unknown(why) => return Err(doubtful_for_good(failure, why)),
             }
         }
         failure.facts_mut().maybe_applied = in_doubt;
-        match patience.after(&failure) {
+        let length = match cloud.young.is_meant(operation, input, &failure, cloud.clock.now()) {
+            true => patience.pauses.next(),
+            false => patience.after(&failure),
+        };
+        match length {
             Some(length) if failure.kind() != Kind::Expired => {
                 watch.retrying(&failure, length);
                 if !pause(cloud, watch, length).await {

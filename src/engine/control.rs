@@ -410,6 +410,9 @@ fn combined(total: usize, failures: Vec<(String, Error)>) -> Error {
         for (label, failure) in &failures {
             let at = failure.facts().at.as_ref().map_or_else(String::new, |at: &Place| format!(" (line {})", at.line));
             error = error.note(format!("{label}: {failure}{at}"));
+            for note in &failure.facts().notes {
+                error = error.note(format!("{label}: {note}"));
+            }
         }
         error.maybe_hint(first.facts().hint.clone())
     };

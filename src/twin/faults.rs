@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_dynamic::{CallError, Effect, Operation};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ use super::Arrival;
 use super::aws::filter::like;
 use super::aws::{self, ec2};
 use super::kube;
-use super::world::World;
+use super::world::{Table, World};
 use crate::error::{Error, Result, did_you_mean};
 
 /// What goes wrong.
@@ -35,7 +35,7 @@ pub enum Fault {
     TimeoutApplied,
     /// For some minutes there is no capacity for instances.
     Capacity,
-    /// What the call made is not seen by reads for some seconds.
+    /// What the call changed is seen as it was for some seconds, and what it made is not known yet.
     Invisible,
     /// What the call began takes three times as long.
     Slow,
@@ -137,15 +137,25 @@ pub struct Faults {
     /// How often each call met each kind.
     #[serde(skip)]
     pub delivered: BTreeMap<(String, Fault), u64>,
-    /// Things that reads do not see until then.
+    /// What was changed of late and is not seen yet.
     #[serde(skip)]
-    invisible: Vec<(String, String, Timestamp)>,
+    unseen: Vec<Unseen>,
+}
+
+/// A thing that is seen as it was.
+#[derive(Clone, Debug, PartialEq)]
+struct Unseen {
+    table: String,
+    id: String,
+    /// `None`: it is new.
+    before: Option<Value>,
+    until: Timestamp,
 }
 
 /// How long a new thing may stay unseen: within the window in which a doubtful create is looked for.
-const INVISIBLE: Duration = Duration::from_secs(8);
+const INVISIBLE: SignedDuration = SignedDuration::from_secs(8);
 const NO_CAPACITY: Duration = Duration::from_secs(180);
-const INTERRUPTION: Duration = Duration::from_secs(300);
+const INTERRUPTION: Duration = Duration::from_secs(60);
 /// How much longer a slow transition takes.
 const SLOWNESS: u32 = 3;
 
@@ -173,11 +183,19 @@ impl Faults {
         Faults { seed, percent, ..Faults::default() }
     }
 
-    /// What goes wrong with this call.
+    /// These rules and nothing else.
+    pub fn by_rules(rules: Vec<Rule>) -> Faults {
+        Faults { rules, ..Faults::default() }
+    }
+
+    /// What goes wrong with this call. Whoever plays it counts it, once it has an effect.
     pub fn judge(&mut self, operation: &str, effect: Effect) -> Option<Fault> {
-        let fault = self.by_rule(operation, effect).or_else(|| self.by_chance(operation, effect))?;
+        self.by_rule(operation, effect).or_else(|| self.by_chance(operation, effect))
+    }
+
+    /// Counts a fault that a call has met.
+    pub fn count(&mut self, operation: &str, fault: Fault) {
         *self.delivered.entry((operation.to_owned(), fault)).or_default() += 1;
-        Some(fault)
     }
 
     fn by_rule(&mut self, operation: &str, effect: Effect) -> Option<Fault> {
@@ -214,69 +232,106 @@ impl Faults {
 #[expect(clippy::result_large_err, reason = "the error of the seam; made once a failed call")]
 pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
     let name = operation.to_string();
-    world.created.clear();
-    match world.faults.judge(&name, operation.effect) {
-        None => seeing(world, operation, input),
-        Some(Fault::Throttled) => {
+    let Some(fault) = world.faults.judge(&name, operation.effect) else {
+        return seeing(world, operation, input);
+    };
+    match fault {
+        Fault::Invisible => return unseen_for_a_while(world, operation, input),
+        // It counts when an instance is taken back.
+        Fault::Interruption => {
+            world.begin_after(INTERRUPTION, "trouble/interruption", &name, "struck");
+            return aws::call(world, operation, input);
+        }
+        _ => world.faults.count(&name, fault),
+    }
+    match fault {
+        Fault::Throttled => {
             let (status, code) = throttling(operation.service);
             Err(aws::error(world, status, code, "Rate exceeded"))
         }
-        Some(Fault::Unavailable) => {
-            Err(aws::error(world, 500, "InternalFailure", "An internal error occurred. Please try again."))
-        }
-        Some(Fault::Timeout) => Err(CallError::unanswered()),
-        Some(Fault::UnavailableApplied) => {
+        Fault::Unavailable => Err(internal(world)),
+        Fault::Timeout => Err(CallError::unanswered()),
+        Fault::UnavailableApplied => {
             aws::call(world, operation, input)?;
-            Err(aws::error(world, 500, "InternalFailure", "An internal error occurred. Please try again."))
+            Err(internal(world))
         }
-        Some(Fault::TimeoutApplied) => {
+        Fault::TimeoutApplied => {
             aws::call(world, operation, input)?;
             Err(CallError::unanswered())
         }
-        Some(Fault::Invisible) => {
-            let answer = aws::call(world, operation, input);
-            let until = world.now + jiff::SignedDuration::try_from(INVISIBLE).unwrap_or_default();
-            let created = std::mem::take(&mut world.created);
-            let things = created.into_iter().filter(|(table, _)| table != aws::TOKENS);
-            world.faults.invisible.extend(things.map(|(table, id)| (table, id, until)));
-            answer
-        }
-        Some(Fault::Slow) => {
+        Fault::Slow => {
             world.slowness = SLOWNESS;
             let answer = aws::call(world, operation, input);
             world.slowness = 0;
             answer
         }
-        Some(Fault::Capacity) => {
+        Fault::Capacity => {
             world.put("trouble/capacity", "*", json!({}));
             world.begin_after(NO_CAPACITY, "trouble/capacity", "*", "over");
             aws::call(world, operation, input)
         }
-        Some(Fault::Interruption) => {
-            world.begin_after(INTERRUPTION, "trouble/interruption", "*", "struck");
-            aws::call(world, operation, input)
-        }
+        Fault::Invisible | Fault::Interruption => aws::call(world, operation, input),
     }
 }
 
-/// The call, with what reads do not see yet out of their sight.
+fn internal(world: &mut World) -> CallError {
+    aws::error(world, 500, "InternalFailure", "An internal error occurred. Please try again.")
+}
+
+/// The call, whose changes are not seen for a while.
+#[expect(clippy::result_large_err, reason = "the error of the seam; made once a failed call")]
+fn unseen_for_a_while(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
+    let before: BTreeMap<String, Table> =
+        world.tables().map(|(name, table)| (name.to_owned(), table.clone())).collect();
+    let answer = aws::call(world, operation, input);
+    let until = world.now + INVISIBLE;
+    let mut unseen = Vec::new();
+    for (name, table) in world.tables().filter(|(name, _)| *name != aws::TOKENS) {
+        for (id, thing) in table {
+            let old = before.get(name).and_then(|table| table.get(id));
+            if old != Some(thing) {
+                unseen.push(Unseen { table: name.to_owned(), id: id.clone(), before: old.cloned(), until });
+            }
+        }
+    }
+    if !unseen.is_empty() {
+        world.faults.count(&operation.to_string(), Fault::Invisible);
+        world.faults.unseen.append(&mut unseen);
+    }
+    answer
+}
+
+/// The call as it is answered where the latest changes are not known yet.
 #[expect(clippy::result_large_err, reason = "the error of the seam; made once a failed call")]
 fn seeing(world: &mut World, operation: &'static Operation, input: &Value) -> Result<Value, CallError> {
     let now = world.now;
-    world.faults.invisible.retain(|(_, _, until)| *until > now);
-    if operation.effect != Effect::Read || world.faults.invisible.is_empty() {
+    world.faults.unseen.retain(|unseen| unseen.until > now);
+    if world.faults.unseen.is_empty() {
         return aws::call(world, operation, input);
     }
-    let unseen = world.faults.invisible.clone();
-    let hidden: Vec<(String, String, Value)> = unseen
-        .into_iter()
-        .filter_map(|(table, id, _)| world.hide(&table, &id).map(|thing| (table, id, thing)))
-        .collect();
-    let answer = aws::call(world, operation, input);
-    for (table, id, thing) in hidden {
-        world.unhide(&table, &id, thing);
+    let unseen = world.faults.unseen.clone();
+    if operation.effect == Effect::Read {
+        let there = unseen.iter().filter(|one| world.find(&one.table, &one.id).is_some());
+        let there: Vec<&Unseen> = there.collect();
+        let hidden: Vec<Option<Value>> =
+            there.iter().map(|one| world.swap(&one.table, &one.id, one.before.clone())).collect();
+        let answer = aws::call(world, operation, input);
+        for (one, thing) in there.into_iter().zip(hidden).rev() {
+            world.swap(&one.table, &one.id, thing);
+        }
+        return answer;
     }
-    answer
+    // A change of something that is not known yet is refused as a change of something that is not there.
+    let text = input.to_string();
+    let (new, mut trial) = (unseen.iter().filter(|one| one.before.is_none() && text.contains(&one.id)), None);
+    for one in new {
+        let trial = trial.get_or_insert_with(|| world.clone());
+        trial.swap(&one.table, &one.id, None);
+    }
+    if let Some(mut trial) = trial {
+        aws::call(&mut trial, operation, input)?;
+    }
+    aws::call(world, operation, input)
 }
 
 /// How each service says that it was asked too often.
@@ -338,14 +393,15 @@ fn fill_subnets(world: &mut World, _: &str, _: &str) {
     }
 }
 
-/// AWS takes the spot instance back that runs longest.
-fn interrupt(world: &mut World, _: &str, _: &str) {
+/// AWS takes the spot instance back that runs longest. `cause`: the call that met this fault.
+fn interrupt(world: &mut World, cause: &str, _: &str) {
     let spot = world
         .table("ec2/instances")
         .iter()
         .filter(|(_, instance)| instance["instance_lifecycle"] == "spot" && instance["state"]["name"] == "running");
     let oldest = spot.min_by_key(|(id, instance)| (instance["launch_time"].to_string(), (*id).clone()));
     if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+        world.faults.count(cause, Fault::Interruption);
         ec2::compute::interrupt(world, &id);
     }
 }
@@ -372,8 +428,8 @@ mod tests {
             assert_eq!(drawn, second.judge("ec2::describe_vpcs", Effect::Read));
             assert!(drawn.is_none_or(|fault| fault.meets("ec2::describe_vpcs", Effect::Read)));
         }
-        let count: u64 = first.delivered.values().sum();
-        assert!((100..200).contains(&count), "{count}");
+        let drawn = (0..500).filter(|_| first.judge("ec2::describe_vpcs", Effect::Read).is_some()).count();
+        assert!((100..200).contains(&drawn), "{drawn}");
     }
 
     #[test]

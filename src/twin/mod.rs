@@ -53,7 +53,7 @@ impl Twin {
     /// What bindings talk to.
     pub fn cloud(&self) -> Cloud {
         let twin = Arc::new(self.clone());
-        Cloud { aws: twin.clone(), kube: twin.clone(), clock: twin }
+        Cloud::new(twin.clone(), twin.clone(), twin)
     }
 
     /// The world as it is now.

@@ -102,9 +102,6 @@ pub struct World {
     /// What the controllers look at now.
     #[serde(skip)]
     settling: Option<Arc<Changes>>,
-    /// Keys that this call created, for faults.
-    #[serde(skip)]
-    pub(super) created: Vec<(String, String)>,
     /// Who makes the call that is being answered.
     #[serde(skip)]
     pub(super) acting: String,
@@ -198,10 +195,7 @@ impl World {
 
     /// Puts a thing in place.
     pub fn put(&mut self, table: &str, id: &str, thing: Value) {
-        let old = self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
-        if old.is_none() {
-            self.created.push((table.to_owned(), id.to_owned()));
-        }
+        self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
         self.dirty.insert(table.to_owned());
     }
 
@@ -213,14 +207,13 @@ impl World {
         Some(removed)
     }
 
-    /// Takes a thing away for a moment, without anybody noticing: a thing that is not visible yet.
-    pub(super) fn hide(&mut self, table: &str, id: &str) -> Option<Value> {
-        self.aws.get_mut(table)?.remove(id)
-    }
-
-    /// Puts a hidden thing back.
-    pub(super) fn unhide(&mut self, table: &str, id: &str, thing: Value) {
-        self.aws.entry(table.to_owned()).or_default().insert(id.to_owned(), thing);
+    /// Puts another state of a thing in its place, or none, without anybody noticing; answers the one that was there.
+    pub(super) fn swap(&mut self, table: &str, id: &str, state: Option<Value>) -> Option<Value> {
+        let table = self.aws.entry(table.to_owned()).or_default();
+        match state {
+            Some(state) => table.insert(id.to_owned(), state),
+            None => table.remove(id),
+        }
     }
 
     /// How often this was counted, this time included.

@@ -179,7 +179,7 @@ impl Kube for NoKube {
 fn cloud(live: bool) -> Cloud {
     let start = "2026-11-05T08:00:00Z".parse().unwrap();
     let aws = aws(live, |operation| panic!("nobody expected {operation}"));
-    Cloud { aws, kube: Arc::new(NoKube), clock: Arc::new(Virtual(Mutex::new(start))) }
+    Cloud::new(aws, Arc::new(NoKube), Arc::new(Virtual(Mutex::new(start))))
 }
 
 fn status(code: u16, reason: &str, message: &str, details: Value) -> (u16, Value) {
@@ -803,12 +803,10 @@ async fn without_a_cluster_a_call_says_how_to_get_one() {
 #[tokio::test]
 async fn a_cluster_that_can_not_be_connected_to_says_why() {
     let connect = |answer: Value| async move {
-        let cloud = Cloud {
-            aws: aws(true, move |operation| {
-                Ok(if operation == "list_clusters" { json!({ "clusters": ["prod"] }) } else { answer.clone() })
-            }),
-            ..cloud(true)
-        };
+        let aws = aws(true, move |operation| {
+            Ok(if operation == "list_clusters" { json!({ "clusters": ["prod"] }) } else { answer.clone() })
+        });
+        let cloud = Cloud { aws, ..cloud(true) };
         bindings::connect_cluster(&cloud, &Target::default(), "prod").await.map(|_| ()).unwrap_err()
     };
     let error =

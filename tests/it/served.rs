@@ -42,9 +42,16 @@ impl Served {
 
     /// A client of a context.
     pub async fn client(&self, context: &str) -> Client {
+        self.client_at(context, self.told["server"].as_str().unwrap()).await
+    }
+
+    /// A client of a context that finds the server at another place.
+    pub async fn client_at(&self, context: &str, server: &str) -> Client {
         let file = Kubeconfig::read_from(self.folder().join("config")).unwrap();
         let options = KubeConfigOptions { context: Some(context.to_owned()), ..Default::default() };
-        Client::try_from(Config::from_custom_kubeconfig(file, &options).await.unwrap()).unwrap()
+        let mut config = Config::from_custom_kubeconfig(file, &options).await.unwrap();
+        config.cluster_url = server.parse().unwrap();
+        Client::try_from(config).unwrap()
     }
 
     /// Ends it as a service manager does; its exit code.

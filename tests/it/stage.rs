@@ -204,7 +204,7 @@ impl Stage {
             Arc::new(StageAws { answers: self.answers, hangs: self.hangs, live: self.live, calls: Mutex::default() });
         let cloud = match &self.twin {
             Some(twin) => twin.cloud(),
-            None => Cloud { aws: aws.clone(), kube: Arc::new(NoKube), clock: clock.clone() },
+            None => Cloud::new(aws.clone(), Arc::new(NoKube), clock.clone()),
         };
         let kubeconfig = self.twin.is_some().then_some(Endpoint::Kubeconfig { path: None, context: None });
         let begun = cloud.clock.now();

@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::applied::is_applied;
-use super::{DRY_RUN, NAMESPACE, connection, identity, manifest, namespace_of, resource_version};
-use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
+use super::{DRY_RUN, NAMESPACE, connection, identity, manifest, namespace_of, resource_version, shown};
+use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Ty};
 use crate::cloud::kube::{
     Connection, FIELD_MANAGER, NO_SUCH_KIND, PAGE_SIZE, Request, Resource, Selection, Verb, absent,
 };
@@ -85,7 +85,7 @@ async fn apply(mut call: Call<'_>) -> Result<Answer> {
     }
     let mut applied: Vec<Value> = run.done.into_values().collect();
     let value = if is_list { Value::Array(applied) } else { applied.pop().unwrap_or_default() };
-    Ok(Answer::changed(value, run.changed && !run.how.dry_run).secret(Secrets::Kubernetes))
+    Ok(shown(Answer::changed(value, run.changed && !run.how.dry_run)))
 }
 
 /// How it is applied.

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::catalog::{Binding, Call, Effect, Param, Run, Ty};
+use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
 pub use crate::cloud::kube::connect_cluster;
-use crate::cloud::kube::{Connection, Resource};
+use crate::cloud::kube::{Connection, Resource, forget_managers};
 use crate::error::{Error, Kind, Result};
 use crate::value;
 
@@ -68,6 +68,21 @@ const NAME: Param = Param::new("name", Ty::Text, "name of the object");
 const NAMESPACE: Param = Param::option("namespace", Ty::Text, "default: that of the context, else `default`");
 const DRY_RUN: Param = Param::option("dry_run", Ty::Bool, "the server checks and answers, and stores nothing");
 const TIMEOUT: Param = Param::option("timeout", Ty::Duration, "how long to wait; default `\"10m\"`");
+
+const MANAGED_FIELDS: Param = Param::option(
+    "managed_fields",
+    Ty::Bool,
+    "with `metadata.managedFields`, which is left out as kubectl leaves it out",
+);
+
+/// What a script gets of objects: values of Secrets are secrets, and who manages which field is left out.
+fn shown(mut answer: Answer) -> Answer {
+    match &mut answer.value {
+        Value::Array(objects) => objects.iter_mut().for_each(forget_managers),
+        object => forget_managers(object),
+    }
+    answer.secret(Secrets::Kubernetes)
+}
 
 /// The connection that a call goes to.
 fn connection(call: &Call<'_>, binding: &str) -> Result<Arc<Connection>> {

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Aim, KIND, NAME, NAMESPACE, connection};
+use super::{Aim, KIND, MANAGED_FIELDS, NAME, NAMESPACE, connection, shown};
 use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
 use crate::cloud::kube::{Request, Selection, Verb, absent};
 use crate::error::{Error, Kind, Result};
@@ -21,11 +21,12 @@ definitions are named alike. Values of a Secret are secrets: they print `***`, `
 ```rhai
 kube::get("nodes", "n1").kind                                          //=> "Node"
 kube::get("cm", "aws-auth", #{ namespace: "kube-system" }).data.mapRoles.len() > 0  //=> true
+kube::get("nodes", "n1", #{ managed_fields: true }).metadata.managedFields.len() > 0    //=> true
 kube::get("pods", "absent")                                            //=> error: not_found
 ```
 "#,
     params: &[KIND, NAME],
-    options: &[NAMESPACE],
+    options: &[NAMESPACE, MANAGED_FIELDS],
     returns: "the object, sparse and in camelCase as the server keeps it",
     raises: &[Kind::NotFound, Kind::Invalid],
     run: Run::Cloud(|call| Box::pin(get(call))),
@@ -34,7 +35,7 @@ kube::get("pods", "absent")                                            //=> erro
 async fn get(call: Call<'_>) -> Result<Answer> {
     let aim = Aim::of(&call, "kube::get").await?;
     match aim.server.get(&aim.resource, aim.namespace(), &aim.name).await {
-        Ok(object) => Ok(Answer::read(object).secret(Secrets::Kubernetes)),
+        Ok(object) => Ok(one(&call, object)),
         Err(error) => Err(aim.server.suggest_name(error, &aim.resource, aim.namespace(), &aim.name).await),
     }
 }
@@ -54,7 +55,7 @@ kube::find("podz", "absent")                                       //=> error: n
 ```
 "#,
     params: &[KIND, NAME],
-    options: &[NAMESPACE],
+    options: &[NAMESPACE, MANAGED_FIELDS],
     returns: "the object, or `()`",
     raises: &[Kind::NotFound, Kind::Invalid],
     run: Run::Cloud(|call| Box::pin(find(call))),
@@ -63,7 +64,13 @@ kube::find("podz", "absent")                                       //=> error: n
 async fn find(call: Call<'_>) -> Result<Answer> {
     let aim = Aim::of(&call, "kube::find").await?;
     let object = absent(aim.server.get(&aim.resource, aim.namespace(), &aim.name).await)?;
-    Ok(Answer::read(object.unwrap_or(Value::Null)).secret(Secrets::Kubernetes))
+    Ok(one(&call, object.unwrap_or(Value::Null)))
+}
+
+/// An object that was read, with its managers where the call wants them.
+fn one(call: &Call<'_>, object: Value) -> Answer {
+    let answer = Answer::read(object);
+    if call.args.flag("managed_fields") { answer.secret(Secrets::Kubernetes) } else { shown(answer) }
 }
 
 pub static LIST: Binding = Binding {
@@ -87,6 +94,7 @@ kube::list("pods", #{ label: "app=web" })                                       
         Param::option("labels", Ty::Any, "a map of labels, or a selector such as `\"app=web,tier!=db\"`"),
         Param::option("fields", Ty::Any, "a map of fields, or a selector such as `\"spec.nodeName=x\"`"),
         Param::option("limit", Ty::Int, "at most so many objects"),
+        MANAGED_FIELDS,
     ],
     returns: "a list of objects",
     raises: &[Kind::NotFound, Kind::Invalid],
@@ -100,6 +108,7 @@ async fn list(call: Call<'_>) -> Result<Answer> {
         labels: selector("labels", args.get("labels"))?,
         fields: selector("fields", args.get("fields"))?,
         limit: limit(args.int("limit"))?,
+        without_managers: !args.flag("managed_fields"),
     };
     let resource = server.resolve(args.text("kind")).await?;
     let namespace = match (args.flag("all_namespaces"), args.opt_text("namespace")) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Aim, KIND, NAME, NAMESPACE, TIMEOUT};
-use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
+use super::{Aim, KIND, NAME, NAMESPACE, TIMEOUT, shown};
+use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Ty};
 use crate::cloud::Clock;
 use crate::cloud::kube::{Selection, absent};
 use crate::cloud::retry::Watch;
@@ -106,7 +106,7 @@ async fn wait_for(call: Call<'_>) -> Result<Answer> {
                 let look = condition.as_deref().map_or(Ok(Look::Done), |condition| has(&object, condition))?;
                 last = object;
                 match look {
-                    Look::Done => return Ok(Answer::read(last).secret(Secrets::Kubernetes)),
+                    Look::Done => return Ok(shown(Answer::read(last))),
                     Look::NotYet(seen) => seen,
                 }
             }
@@ -284,7 +284,7 @@ async fn wait_rollout(call: Call<'_>) -> Result<Answer> {
             Ok(object) => {
                 last = object;
                 match look(&last)? {
-                    Look::Done => return Ok(Answer::read(last)),
+                    Look::Done => return Ok(shown(Answer::read(last))),
                     Look::NotYet(seen) => seen,
                 }
             }

@@ -3,8 +3,10 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Aim, DRY_RUN, KIND, NAME, NAMESPACE, TIMEOUT, connection, identity, namespace_of, resource_version, wait};
-use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
+use super::{
+    Aim, DRY_RUN, KIND, NAME, NAMESPACE, TIMEOUT, connection, identity, namespace_of, resource_version, shown, wait,
+};
+use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Ty};
 use crate::cloud::kube::{Request, Verb, absent};
 use crate::error::{Error, Kind, Result};
 use crate::value;
@@ -51,7 +53,7 @@ async fn create(call: Call<'_>) -> Result<Answer> {
         request = request.about(identity.name);
     }
     let created: Value = server.json(request).await?;
-    Ok(Answer::changed(created, !dry_run).secret(Secrets::Kubernetes))
+    Ok(shown(Answer::changed(created, !dry_run)))
 }
 
 pub static UPDATE: Binding = Binding {
@@ -97,7 +99,7 @@ async fn update(call: Call<'_>) -> Result<Answer> {
         .body(JSON, object);
     let updated: Value = server.json(request).await?;
     let changed = !dry_run && resource_version(&updated) != read;
-    Ok(Answer::changed(updated, changed).secret(Secrets::Kubernetes))
+    Ok(shown(Answer::changed(updated, changed)))
 }
 
 pub static PATCH: Binding = Binding {
@@ -147,7 +149,7 @@ async fn patch(call: Call<'_>) -> Result<Answer> {
     if let Some(object) = before.as_ref().filter(|_| kind == "merge" && subresource.is_none())
         && merged(object, patch) == *object
     {
-        return Ok(Answer::changed(object.clone(), false).secret(Secrets::Kubernetes));
+        return Ok(shown(Answer::changed(object.clone(), false)));
     }
     let request = Request::new(Method::PATCH, Verb::Patch, &aim.resource)
         .namespace(aim.namespace())
@@ -160,7 +162,7 @@ async fn patch(call: Call<'_>) -> Result<Answer> {
         Err(error) => return Err(aim.server.suggest_name(error, &aim.resource, aim.namespace(), &aim.name).await),
     };
     let moved = before.as_ref().map(resource_version) != Some(resource_version(&patched));
-    Ok(Answer::changed(patched, moved && !dry_run).secret(Secrets::Kubernetes))
+    Ok(shown(Answer::changed(patched, moved && !dry_run)))
 }
 
 /// The object before a change. Whoever may patch need not be allowed to get: then the change counts.

@@ -223,6 +223,15 @@ pub struct Selection {
     pub fields: Option<String>,
     /// At most so many.
     pub limit: Option<usize>,
+    /// Leaves out who manages which field, page by page: it is often more than the rest.
+    pub without_managers: bool,
+}
+
+/// Takes out of an object who manages which of its fields.
+pub fn forget_managers(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
 }
 
 impl Connection {
@@ -360,7 +369,10 @@ impl Connection {
         let mut token = String::new();
         loop {
             let request = list_request(resource, namespace, selection, size.min(limit - items.len()), &token);
-            let page: Page<Value> = self.json(request).await?;
+            let mut page: Page<Value> = self.json(request).await?;
+            if selection.without_managers {
+                page.items.iter_mut().for_each(forget_managers);
+            }
             if items.is_empty() {
                 items = page.items;
             } else {

@@ -15,7 +15,7 @@ use super::{Clock, Cloud, Future};
 /// The real cloud.
 pub fn cloud(lenient_region: Option<String>) -> Cloud {
     let aws: Arc<dyn super::Aws> = Arc::new(aws::LiveAws::new(lenient_region));
-    Cloud { kube: Arc::new(kube::LiveKube::new(aws.clone())), aws, clock: Arc::new(WallClock) }
+    Cloud::new(aws.clone(), Arc::new(kube::LiveKube::new(aws)), Arc::new(WallClock))
 }
 
 /// Real time.

@@ -18,7 +18,11 @@ pub fn answer(
     body: &[u8],
 ) -> Result<Response<Answer>, kube::Error> {
     let (name, effect) = call_of(parts);
-    match world.faults.judge(name, effect) {
+    let fault = world.faults.judge(name, effect);
+    if let Some(fault) = fault {
+        world.faults.count(name, fault);
+    }
+    match fault {
         Some(Fault::Throttled) => Ok(status(429, "TooManyRequests", "too many requests, please try again later")),
         Some(Fault::Unavailable) => Ok(status(503, "ServiceUnavailable", "apiserver is shutting down")),
         Some(Fault::UnavailableApplied) => {

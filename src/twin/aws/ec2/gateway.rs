@@ -136,7 +136,7 @@ fn create_nat_gateway(world: &mut World, input: &Value) -> Answer {
         &interface::New {
             subnet_id,
             description: &description,
-            interface_type: "nat_gateway",
+            interface_type: "natGateway",
             requester_managed: true,
             ..interface::New::default()
         },

@@ -82,7 +82,7 @@ pub fn create(world: &mut World, new: &New<'_>) -> Result<String, Refusal> {
         "private_ip_addresses": [],
         "ipv6_addresses": [],
         "groups": groups,
-        "source_dest_check": new.interface_type != "nat_gateway",
+        "source_dest_check": new.interface_type != "natGateway",
         "status": "available",
         "tag_set": if new.tags.is_array() { new.tags.clone() } else { json!([]) },
     });

@@ -1,0 +1,168 @@
+//! What was made a moment ago: AWS is eventually consistent, so another server of it may not know the new thing yet. A
+//! refusal that does not know what we just made is asked again instead of believed.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use aws_dynamic::{Effect, Operation};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::error::{Error, Kind};
+
+/// How long a new thing counts as young. AWS promises no bound: EC2's seconds and the minute that a new role may take to
+/// be assumed are what its guides and years of other tools speak of.
+const YOUTH: SignedDuration = SignedDuration::from_secs(60);
+
+/// Ids, names and ARNs of new things.
+#[derive(Debug, Default)]
+pub struct Young {
+    things: Mutex<BTreeMap<String, Thing>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Thing {
+    since: Timestamp,
+    /// Whether IAM made it: other services learn of roles late, and say that the parameter is wrong.
+    is_identity: bool,
+}
+
+/// Creations that name the thing they make otherwise than `create_subnet` does with `subnet_id`.
+const NAMED_OTHERWISE: &[(&str, &str)] =
+    &[("allocate_address", "allocation"), ("create_security_group", "group"), ("run_instances", "instance")];
+
+/// What an operation makes: `subnet`.
+fn made_by(operation: &Operation) -> Option<&'static str> {
+    let special = NAMED_OTHERWISE.iter().find(|(name, _)| *name == operation.name).map(|(_, thing)| *thing);
+    special.or_else(|| operation.name.strip_prefix("create_"))
+}
+
+/// How codes of a refused parameter end where the parameter is a role that is not known everywhere yet.
+const WRONG_PARAMETER: &[&str] = &[
+    "InvalidParameterCombination",
+    "InvalidParameterException",
+    "InvalidParameterValue",
+    "InvalidParameterValueException",
+    "MalformedPolicyDocument",
+    "MalformedPolicyDocumentException",
+    "ValidationError",
+];
+
+impl Young {
+    /// Notes what a mutation made, and forgets what it ended.
+    pub fn note(&self, operation: &Operation, input: &Value, answer: &Value, now: Timestamp) {
+        if operation.effect != Effect::Mutate {
+            return;
+        }
+        let mut things = self.things.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        things.retain(|_, thing| now.duration_since(thing.since) < YOUTH);
+        if let Some(made) = made_by(operation) {
+            let is_identity = operation.service == "iam";
+            let keys = [
+                "name".to_owned(),
+                "arn".to_owned(),
+                format!("{made}_id"),
+                format!("{made}_name"),
+                format!("{made}_arn"),
+            ];
+            let mut add = |key: &str, text: &str| {
+                if keys.iter().any(|wanted| wanted == key) {
+                    things.insert(text.to_owned(), Thing { since: now, is_identity });
+                }
+            };
+            each_text("", input, &mut add);
+            each_text("", answer, &mut add);
+        } else if ["delete_", "release_", "terminate_"].iter().any(|word| operation.name.starts_with(word)) {
+            each_text("", input, &mut |_, text| {
+                things.remove(text);
+            });
+        }
+    }
+
+    /// Whether a refusal speaks of something young, so that asking again is worth it.
+    pub fn is_meant(&self, operation: &Operation, input: &Value, failure: &Error, now: Timestamp) -> bool {
+        let code = failure.facts().code.as_deref().unwrap_or_default();
+        let is_unknown = failure.kind() == Kind::NotFound;
+        if !is_unknown && (operation.effect != Effect::Mutate || !WRONG_PARAMETER.contains(&code)) {
+            return false;
+        }
+        let things = self.things.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let message = failure.to_string();
+        things.iter().filter(|(_, thing)| now.duration_since(thing.since) < YOUTH).any(|(name, thing)| {
+            // A policy with a new role in it is refused without a name.
+            let in_policy = code.starts_with("MalformedPolicyDocument") && mentions(&input.to_string(), name);
+            (is_unknown || thing.is_identity) && (in_policy || mentions(&message, name))
+        })
+    }
+}
+
+/// Calls `see` with every text of a document and the key it stands behind.
+fn each_text(key: &str, value: &Value, see: &mut impl FnMut(&str, &str)) {
+    match value {
+        Value::String(text) => see(key, text),
+        Value::Array(items) => items.iter().for_each(|item| each_text(key, item, see)),
+        Value::Object(map) => map.iter().for_each(|(key, item)| each_text(key, item, see)),
+        _ => {}
+    }
+}
+
+/// Whether a text speaks of a name, and not of a longer one that holds it.
+fn mentions(text: &str, name: &str) -> bool {
+    let goes_on = |next: Option<char>| next.is_some_and(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (text.get(..at).unwrap_or_default(), text.get(at + name.len()..).unwrap_or_default());
+        !goes_on(before.chars().next_back()) && !goes_on(after.chars().next())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn operation(service: &str, name: &str) -> &'static Operation {
+        aws_dynamic::operation(service, name).unwrap()
+    }
+
+    fn refusal(kind: Kind, code: &str, message: &str) -> Error {
+        let mut error = Error::new(kind, message);
+        error.facts_mut().code = Some(code.to_owned());
+        error
+    }
+
+    #[test]
+    fn what_was_just_made_is_asked_for_again_and_nothing_else() {
+        let (young, now) = (Young::default(), Timestamp::UNIX_EPOCH);
+        let answer = json!({ "vpc": { "vpc_id": "vpc-1", "dhcp_options_id": "dopt-1", "owner_id": "123456789012" } });
+        young.note(operation("ec2", "create_vpc"), &json!({}), &answer, now);
+        let meant = |kind, code: &str, message: &str, at| {
+            young.is_meant(operation("ec2", "create_subnet"), &json!({}), &refusal(kind, code, message), at)
+        };
+        let unknown = "The vpc ID 'vpc-1' does not exist";
+        assert!(meant(Kind::NotFound, "InvalidVpcID.NotFound", unknown, now));
+        assert!(!meant(Kind::NotFound, "InvalidVpcID.NotFound", unknown, now + YOUTH));
+        assert!(!meant(Kind::NotFound, "InvalidVpcID.NotFound", "The vpc ID 'vpc-12' does not exist", now));
+        assert!(!meant(Kind::NotFound, "InvalidDhcpOptionID.NotFound", "'dopt-1' does not exist", now));
+        assert!(!meant(Kind::Conflict, "DependencyViolation", "'vpc-1' has dependencies", now));
+        assert!(!meant(Kind::Invalid, "InvalidParameterValue", "'vpc-1' is wrong", now), "EC2 knows its own things");
+        young.note(operation("ec2", "delete_vpc"), &json!({ "vpc_id": "vpc-1" }), &json!({}), now);
+        assert!(!meant(Kind::NotFound, "InvalidVpcID.NotFound", unknown, now));
+    }
+
+    #[test]
+    fn a_new_role_may_be_called_a_wrong_parameter_for_a_while() {
+        let (young, now) = (Young::default(), Timestamp::UNIX_EPOCH);
+        let arn = "arn:aws:iam::123456789012:role/prod-cluster";
+        let answer = json!({ "role": { "role_name": "prod-cluster", "arn": arn } });
+        young.note(operation("iam", "create_role"), &json!({ "role_name": "prod-cluster" }), &answer, now);
+        let refused = refusal(Kind::Invalid, "InvalidParameterException", &format!("Role {arn} could not be assumed"));
+        assert!(young.is_meant(operation("eks", "create_cluster"), &json!({}), &refused, now));
+        assert!(!young.is_meant(operation("eks", "describe_cluster"), &json!({}), &refused, now));
+        let refused =
+            refusal(Kind::Invalid, "MalformedPolicyDocumentException", "Policy contains an invalid principal.");
+        let policy = json!({ "policy": format!(r#"{{"Principal":{{"AWS":"{arn}"}}}}"#) });
+        assert!(young.is_meant(operation("kms", "put_key_policy"), &policy, &refused, now));
+        assert!(!young.is_meant(operation("kms", "put_key_policy"), &json!({ "policy": "{}" }), &refused, now));
+    }
+}
