@@ -54,10 +54,20 @@ pub fn from_value(value: &Dynamic) -> Error {
         return Error::failed(text.to_string());
     }
     match value::to_json(value, Show::Hidden) {
-        Ok(Value::Object(map)) if map.contains_key("kind") || map.contains_key("message") => Error::from_json(map),
+        Ok(Value::Object(map)) if map.contains_key("message") => Error::from_json(map),
+        Ok(Value::Object(map)) if map.get("kind").is_some_and(|kind| kind.as_str().is_some_and(is_kind)) => {
+            let message = format!("the script threw {}", Value::Object(map.clone()));
+            let mut error = Error::from_json(map);
+            error.facts_mut().message = message;
+            error
+        }
         Ok(other) => Error::failed(format!("the script threw {other}")),
         Err(error) => error,
     }
+}
+
+fn is_kind(name: &str) -> bool {
+    Kind::parse(name).is_some()
 }
 
 /// The error of a script that ended with it.
@@ -137,6 +147,13 @@ fn script_error(names: &Names, root: &EvalAltResult) -> Error {
             "the list has {}, so there is none at index {index}",
             crate::error::count("element", *length)
         )),
+        E::ErrorStringBounds(length, index, _) => Error::invalid(format!(
+            "the text has {}, so there is none at index {index}",
+            crate::error::count("character", *length)
+        )),
+        E::ErrorFor(_) => Error::invalid("a loop goes through a list or a range, found something else")
+            .hint("of a map take `.keys()` or `.values()`, of an answer the list in it"),
+        E::ErrorDotExpr(text, _) => dot_error(text),
         E::ErrorMismatchDataType(wanted, found, _) | E::ErrorMismatchOutputType(wanted, found, _) => Error::invalid(
             format!("{} is wanted here, found {}", value::describe_type(wanted), value::describe_type(found)),
         ),
@@ -151,6 +168,22 @@ fn script_error(names: &Names, root: &EvalAltResult) -> Error {
         E::ErrorDataTooLarge(what, _) => Error::failed(format!("too large: {}", lower(what))),
         E::ErrorAssignmentToConstant(name, _) => Error::invalid(format!("`{name}` is a constant")),
         other => Error::invalid(lower(&plain(other))),
+    }
+}
+
+/// A property that a value without keys does not have; the engine tells it in words only.
+fn dot_error(text: &str) -> Error {
+    let mut quoted = text.split('\'').skip(1).step_by(2);
+    match (quoted.next(), quoted.next()) {
+        (Some(property), Some(found)) if text.starts_with("Unknown property") => {
+            let error = Error::invalid(format!("{} has no property `{property}`", value::describe_type(found)));
+            match found {
+                "array" => error.hint(format!("take an item of it: `[0].{property}`")),
+                "()" => error.hint("look first whether there is a value: `if value != () { … }`"),
+                _ => error,
+            }
+        }
+        _ => Error::invalid(lower(text)),
     }
 }
 
@@ -174,7 +207,7 @@ pub fn parse_error(kind: &ParseErrorType) -> Error {
         P::ModuleUndefined(name) => Error::invalid(format!("module `{name}` is not imported"))
             .hint(format!("write `import \"{name}\" as {name};` at the top")),
         P::Reserved(word) => reserved(word),
-        P::BadInput(LexError::ImproperSymbol(symbol, _)) => Error::invalid(format!("`{symbol}` does not belong here")),
+        P::BadInput(LexError::ImproperSymbol(symbol, _)) | P::UnknownOperator(symbol) => stray(symbol),
         P::BadInput(LexError::UnterminatedString) => Error::invalid("a text is not closed"),
         P::MissingToken(token, what) => Error::invalid(format!("`{token}` is missing {what}")),
         P::MissingSymbol(what) => Error::invalid(lower(what)),
@@ -188,8 +221,24 @@ pub fn parse_error(kind: &ParseErrorType) -> Error {
 
 const QUOTE: &str = "reserved words such as `default`, `match` or `public` are quoted as keys: `#{ \"default\": 1 }`, `map[\"default\"]`";
 
+/// A symbol that means nothing where it stands, or nowhere.
+fn stray(symbol: &str) -> Error {
+    let error = Error::invalid(format!("`{symbol}` does not belong here"));
+    match symbol {
+        "?" => error.hint("for a choice write `if a { b } else { c }`"),
+        "$" => error.hint("a variable is written by its name alone; `${ … }` is for texts in back quotes"),
+        "#!" => error.hint("leave out the first line: a script is run with `ekskit run`"),
+        _ => error,
+    }
+}
+
 fn reserved(word: &str) -> Error {
-    Error::invalid(format!("`{word}` is a reserved word")).hint(QUOTE)
+    let is_word = word.starts_with(|letter: char| letter.is_alphabetic() || letter == '_');
+    match word {
+        _ if !is_word => stray(word),
+        "null" | "nil" => Error::invalid(format!("`{word}` is not a value here")).hint("write `()` for nothing"),
+        _ => Error::invalid(format!("`{word}` is a reserved word")).hint(QUOTE),
+    }
 }
 
 /// A caught error of the engine, which scripts get as a map of its own, with the keys that every error has.

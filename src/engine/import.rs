@@ -169,6 +169,11 @@ impl Finder {
         let beside = folder.map(|folder| folder.join(format!("{name}.rhai")));
         let shared = project.root.as_ref().map(|root| root.join("stdlib").join(format!("{name}.rhai")));
         let itself = importer.map(|file| self.absolute(file)).and_then(|file| file.canonicalize().ok());
+        let looked: Vec<&str> =
+            [beside.as_ref().map(|_| "beside the script"), shared.as_ref().map(|_| "in the project's `stdlib/`")]
+                .into_iter()
+                .flatten()
+                .collect();
         for candidate in beside.into_iter().chain(shared) {
             // A test of `vpc` is called `vpc` as well, and means the module.
             if candidate.is_file() && candidate.canonicalize().ok() != itself && !holds_tests(&candidate) {
@@ -179,7 +184,7 @@ impl Finder {
             Some(text) => {
                 Ok(Found { source: format!("{EMBEDDED}stdlib/{name}.rhai"), text: text.to_owned(), differs: false })
             }
-            None => Err(unknown_module(name)),
+            None => Err(unknown_module(name, &looked)),
         }
     }
 
@@ -202,6 +207,7 @@ impl Finder {
                 .hint("copy it into the project, for example into its `stdlib/` folder"));
         }
         let text = std::fs::read_to_string(&real).map_err(unreadable)?;
+        let text = super::without_mark(&text).to_owned();
         let source = project.show(&real);
         let differs = embedded(name).is_some_and(|embedded| embedded != text);
         Ok(Found { source, text, differs })
@@ -213,13 +219,12 @@ fn holds_tests(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("fn test_")))
 }
 
-fn unknown_module(name: &str) -> Error {
+fn unknown_module(name: &str, looked: &[&str]) -> Error {
     let names: Vec<&str> = embedded_names().collect();
+    let places: String = looked.iter().map(|place| format!("{place}, ")).collect();
+    let and = if looked.is_empty() { "" } else { "and " };
     Error::invalid(format!("module `{name}` does not exist"))
-        .note(format!(
-            "looked beside the script, in the project's `stdlib/`, and among the built-in {}",
-            crate::error::list_and(&names)
-        ))
+        .note(format!("looked {places}{and}among the built-in {}", crate::error::list_and(&names)))
         .maybe_hint(crate::error::did_you_mean(name, names.iter().copied()))
 }
 

@@ -46,6 +46,33 @@ pub fn functions(text: &str) -> String {
     out
 }
 
+/// The column of a letter of the text, from its column in the text with markers: only where there are no blanks for a
+/// marker do they differ.
+pub fn original_column(text: &str, line: usize, column: usize) -> usize {
+    let Some(words) = line.checked_sub(1).and_then(|index| text.lines().nth(index)) else { return column };
+    if column == 0 || !words.contains('{') {
+        return column;
+    }
+    let letters: Vec<char> = text.chars().collect();
+    let begin = letters.iter().enumerate().filter(|(_, letter)| **letter == '\n').map(|(index, _)| index + 1);
+    let begin = std::iter::once(0).chain(begin).nth(line - 1).unwrap_or(0);
+    let mut scan = Scan { letters: &letters, at: 0 };
+    let mut inserted = 0;
+    while let Some(brace) = next_body(&mut scan) {
+        let has_room = letters[..brace].last() == Some(&' ') && letters.get(brace + 1) == Some(&' ');
+        let is_here = brace >= begin && brace - begin < words.chars().count();
+        if !is_here || has_room {
+            continue;
+        }
+        // The marker stands behind the brace.
+        let behind = brace - begin + 1 + inserted;
+        if column > behind {
+            inserted += MARKER.len().min(column - behind);
+        }
+    }
+    column - inserted
+}
+
 /// The body of a function in a text, with its braces, by letters and by place.
 pub struct Body {
     letters: std::ops::Range<usize>,
@@ -125,7 +152,20 @@ fn after_parameters(scan: &mut Scan<'_>) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::functions;
+    use super::{functions, original_column};
+
+    #[test]
+    fn a_place_in_the_text_with_markers_is_one_of_the_text() {
+        let text = "let a = 1;\nfn f(x){ nope(x) } fn g(){b} fn h() { c }";
+        let (line, marked) = (text.lines().nth(1).unwrap(), functions(text));
+        let marked = marked.lines().nth(1).unwrap();
+        for word in ["fn f", "nope", "fn g", "b}", "fn h", "c }"] {
+            let found = original_column(text, 2, marked.find(word).unwrap() + 1);
+            assert_eq!(found, line.find(word).unwrap() + 1, "{word}");
+        }
+        assert_eq!(original_column(text, 1, 5), 5);
+        assert_eq!(original_column(text, 0, 0), 0);
+    }
 
     #[test]
     fn a_marker_moves_nothing_where_there_are_blanks() {
@@ -133,6 +173,11 @@ mod tests {
         assert_eq!(functions("fn f(x) {\n    x\n}"), "fn f(x) {@;\n    x\n}");
         assert_eq!(functions("private fn f(){x}"), "private fn f(){@;x}");
         assert_eq!(functions("fn a() { 1 } fn b() { 2 }"), "fn a(){@;1 } fn b(){@;2 }");
+    }
+
+    #[test]
+    fn a_text_that_is_not_closed_hides_no_function_below_it() {
+        assert_eq!(functions("let a = \"open;\nfn f() { 1 }"), "let a = \"open;\nfn f(){@;1 }");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, Ident, Module, Scope, Shared, Stmt, StmtBlock};
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, Ident, Module, Position, Scope, Shared, Stmt, StmtBlock};
 
 use super::params::{self, Given};
 use super::{Interpreter, STEP, check, fault, import, isolate};
@@ -25,13 +25,24 @@ pub struct Lines {
     text: String,
     /// Alias → module.
     imports: BTreeMap<String, String>,
+    /// Alias → the file that imported it, where that was not the prompt.
+    importers: BTreeMap<String, String>,
+    /// The file that is being loaded: what it imports is looked for beside it.
+    loading: Option<String>,
 }
 
 impl Default for Lines {
     fn default() -> Lines {
         let mut scope = Scope::new();
         scope.push(LAST, Dynamic::UNIT);
-        Lines { scope, functions: AST::empty(), text: String::new(), imports: BTreeMap::new() }
+        Lines {
+            scope,
+            functions: AST::empty(),
+            text: String::new(),
+            imports: BTreeMap::new(),
+            importers: BTreeMap::new(),
+            loading: None,
+        }
     }
 }
 
@@ -75,6 +86,11 @@ impl Lines {
     /// Modules by the names under which they were imported.
     pub fn imports(&self) -> &BTreeMap<String, String> {
         &self.imports
+    }
+
+    /// Which file the next lines come from, if any: what they import is looked for beside it.
+    pub fn come_from(&mut self, file: Option<String>) {
+        self.loading = file;
     }
 
     /// Sets the last result.
@@ -156,6 +172,7 @@ impl Interpreter {
     ///
     /// `given`: values for the inputs that it declares, where it does.
     pub fn compile_line(&self, lines: &mut Lines, text: &str, given: &Given) -> Result<Line> {
+        let text = super::without_mark(text);
         let before = lines.text.matches('\n').count();
         let whole = format!("{}{text}\n", lines.text);
         self.sources.insert(SOURCE, &whole);
@@ -163,12 +180,13 @@ impl Interpreter {
         let mut ast = self.engine.compile_with_scope(&lines.scope, padded).map_err(|failure| {
             let mut error = fault::parse_error(&failure.0);
             error.facts_mut().at = Some(fault::place(Some(SOURCE), failure.1));
-            error
+            self.placed(error)
         })?;
         ast.set_source(SOURCE);
         let declares = params::is_first(&ast);
         let known: Vec<&str> = lines.variables().into_keys().collect();
-        check::refuse_line(&self.engine, &self.ground, SOURCE, &whole, &ast, &known)?;
+        check::refuse_line(&self.engine, &self.ground, SOURCE, &whole, &ast, &known)
+            .map_err(|error| self.placed(error))?;
         if declares {
             self.session.set_inputs(params::resolve(&params::declared(&ast)?, given)?);
         }
@@ -197,6 +215,14 @@ impl Interpreter {
 
     /// Runs one statement. Variables of a statement that fails are forgotten.
     pub fn run_statement(&mut self, lines: &mut Lines, statement: &Statement) -> Result<Ran> {
+        if let Stmt::Import(import, at) = &statement.stmt
+            && let Expr::StringConstant(module, _) = &import.0
+            && !import.1.name.is_empty()
+        {
+            let importer = lines.loading.clone();
+            self.import(lines, importer, module, &import.1.name, *at)?;
+            return Ok(Ran { value: Dynamic::UNIT, returned: false });
+        }
         let returns = statement.returns();
         // The engine does not tell a `return` from the end of a statement, but a variable that comes to be only at the
         // end does.
@@ -206,18 +232,11 @@ impl Interpreter {
         ast.set_source(SOURCE);
         let variables = lines.scope.len();
         let result = self.engine.eval_ast_with_scope::<Dynamic>(&mut lines.scope, &ast);
-        let result =
-            result.map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure));
+        let result = result.map_err(|failure| self.failed(Some(SOURCE), &failure));
         if result.is_err() {
             lines.scope.rewind(variables);
         }
         let value = result?;
-        if let Stmt::Import(import, _) = &statement.stmt
-            && let Expr::StringConstant(module, _) = &import.0
-            && !import.1.name.is_empty()
-        {
-            self.import(lines, module, &import.1.name)?;
-        }
         if !returns || lines.scope.len() == variables {
             return Ok(Ran { value, returned: returns });
         }
@@ -228,8 +247,15 @@ impl Interpreter {
         Ok(Ran { value, returned: false })
     }
 
-    /// Imports a module for all lines to come.
-    pub fn import(&mut self, lines: &mut Lines, module: &str, alias: &str) -> Result<()> {
+    /// Imports a module for all lines to come, as the file `importer` would, where it is one that does.
+    pub fn import(
+        &mut self,
+        lines: &mut Lines,
+        importer: Option<String>,
+        module: &str,
+        alias: &str,
+        at: Position,
+    ) -> Result<()> {
         if super::bindings::all().any(|binding| binding.namespace() == alias) || aws_dynamic::service(alias).is_some() {
             return Err(Error::invalid(format!("module `{module}` can not be called `{alias}` here"))
                 .note(format!("`{alias}::` are built-in functions, and would be hidden"))
@@ -238,11 +264,15 @@ impl Interpreter {
         let resolved = self
             .engine
             .module_resolver()
-            .resolve(&self.engine, Some(SOURCE), module, rhai::Position::NONE)
-            .map_err(|failure| fault::from_engine(&self.session, &self.ground.names, Some(SOURCE), &failure))?;
+            .resolve(&self.engine, Some(importer.as_deref().unwrap_or(SOURCE)), module, at)
+            .map_err(|failure| self.failed(Some(SOURCE), &failure))?;
         let resolved: Shared<Module> = resolved;
         self.engine.register_static_module(alias, resolved);
         lines.imports.insert(alias.to_owned(), module.to_owned());
+        match importer {
+            Some(file) => lines.importers.insert(alias.to_owned(), file),
+            None => lines.importers.remove(alias),
+        };
         Ok(())
     }
 
@@ -256,7 +286,8 @@ impl Interpreter {
     pub fn reload(&mut self, lines: &mut Lines) -> Result<()> {
         self.forget_modules();
         for (alias, module) in lines.imports.clone() {
-            self.import(lines, &module, &alias)?;
+            let importer = lines.importers.get(&alias).cloned();
+            self.import(lines, importer, &module, &alias, Position::NONE)?;
         }
         Ok(())
     }

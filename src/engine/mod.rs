@@ -36,7 +36,7 @@ use self::names::Names;
 use crate::bindings;
 use crate::catalog::{Binding, Run};
 use crate::cloud::Connection;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::event::{Event, Level};
 use crate::project::Project;
 use crate::session::Session;
@@ -73,6 +73,11 @@ impl Script {
         });
         calls <= 1 && self.ast.iter_functions().next().is_none()
     }
+}
+
+/// Some editors begin a file with a mark that nobody sees.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Whether something that is no operator is called here.
@@ -139,17 +144,18 @@ impl Interpreter {
 
     /// Compiles a script and looks it over.
     pub fn compile(&self, source: &str, text: &str) -> Result<Script> {
+        let text = without_mark(text);
         self.sources.insert(source, text);
         let mut ast = self.engine.compile(isolate::functions(text)).map_err(|failure| {
             let mut error = fault::parse_error(&failure.0);
             error.facts_mut().at = Some(fault::place(Some(source), failure.1));
-            error
+            self.placed(error)
         })?;
         ast.set_source(source);
-        check::refuse(&self.engine, &self.ground, source, text, &ast)?;
+        check::refuse(&self.engine, &self.ground, source, text, &ast).map_err(|error| self.placed(error))?;
         let inputs = params::declared(&ast).map_err(|mut error| {
             error.facts_mut().at.get_or_insert_with(|| fault::place(Some(source), rhai::Position::new(1, 1)));
-            error
+            self.placed(error)
         })?;
         let header = ast.doc().lines().map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join("\n");
         Ok(Script { ast, inputs, header })
@@ -160,6 +166,24 @@ impl Interpreter {
         let source = script.ast.source().unwrap_or_default();
         let text = self.sources.get(source).unwrap_or_default();
         check::refuse_certain(&self.engine, &self.ground, source, &text, &script.ast)
+            .map_err(|error| self.placed(error))
+    }
+
+    /// An error with its places in the texts as they were written: what is compiled has markers in it.
+    fn placed(&self, mut error: Error) -> Error {
+        let place = |at: &mut Place| {
+            if let Some(text) = self.sources.get(&at.source) {
+                at.column = isolate::original_column(&text, at.line, at.column);
+            }
+        };
+        let facts = error.facts_mut();
+        facts.at.iter_mut().for_each(place);
+        facts.trace.iter_mut().for_each(|(_, at)| place(at));
+        error
+    }
+
+    fn failed(&self, source: Option<&str>, failure: &EvalAltResult) -> Error {
+        self.placed(fault::from_engine(&self.session, &self.ground.names, source, failure))
     }
 
     /// Checks scripts of a project without running them. Needs an interpreter with every service.
@@ -173,14 +197,14 @@ impl Interpreter {
     pub fn run(&self, script: &Script) -> Result<Dynamic> {
         self.engine
             .eval_ast_with_scope::<Dynamic>(&mut Scope::new(), &script.ast)
-            .map_err(|failure| fault::from_engine(&self.session, &self.ground.names, script.ast.source(), &failure))
+            .map_err(|failure| self.failed(script.ast.source(), &failure))
     }
 
     /// Runs one function of a compiled script: how tests written in Rhai are run.
     pub fn call(&self, script: &Script, function: &str) -> Result<Dynamic> {
         self.engine
             .call_fn::<Dynamic>(&mut Scope::new(), &script.ast, function, ())
-            .map_err(|failure| fault::from_engine(&self.session, &self.ground.names, script.ast.source(), &failure))
+            .map_err(|failure| self.failed(script.ast.source(), &failure))
     }
 
     /// The result of a script as JSON, secrets hidden.

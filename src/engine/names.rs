@@ -28,8 +28,19 @@ impl Names {
         let name = name.trim();
         let arguments = arguments.trim_end_matches(')').trim();
         let found = if arguments.is_empty() { 0 } else { arguments.split(',').count() };
+        if name.starts_with("anon$") {
+            let found = count("argument", found);
+            return Error::invalid(format!("a closure is called with {found}, and takes another number of them"))
+                .hint("write `|| …` where it gets none, and `|one| …` where it gets one");
+        }
         if let Some(binding) = catalog::find(&self.bindings, name) {
-            return catalog::arity_error(binding, found);
+            // As many as it takes, so that one of them is of the wrong kind.
+            return match super::arities(binding).contains(&found) {
+                true => Error::invalid(format!("`{name}` does not take these arguments"))
+                    .note(found_types(arguments))
+                    .note(binding.signature()),
+                false => catalog::arity_error(binding, found),
+            };
         }
         match name.split_once("::") {
             Some((service, operation)) => self.unknown_qualified(service, operation, found),

@@ -75,9 +75,10 @@ impl Scan<'_> {
         }
     }
 
+    /// A quoted text ends at its line: the engine refuses a line break in one.
     fn quoted(&mut self, quote: char) {
         self.at += 1;
-        while let Some(letter) = self.peek(0) {
+        while let Some(letter) = self.peek(0).filter(|letter| *letter != '\n') {
             self.at += if letter == '\\' { 2 } else { 1 };
             if letter == quote {
                 return;

@@ -192,7 +192,7 @@ fn load(repl: &mut Repl, argument: &str) -> Result<Next> {
     })?;
     let text =
         String::from_utf8(text).map_err(|_| Error::invalid(format!("file `{}` is not UTF-8 text", file.display())))?;
-    repl.evaluate(&text, Form::Table)?;
+    repl.load(file, &text)?;
     Ok(Next::Prompt)
 }
 

@@ -271,6 +271,14 @@ impl Repl {
         Ok(())
     }
 
+    /// Runs a script here: what it imports may lie beside it.
+    fn load(&mut self, file: &Path, text: &str) -> Result<()> {
+        self.shared.lines().come_from(Some(file.display().to_string()));
+        let loaded = self.evaluate(text, Form::Table);
+        self.shared.lines().come_from(None);
+        loaded
+    }
+
     /// The engine, once it is built.
     fn engine(&mut self) -> Result<&mut Interpreter> {
         if let Some(building) = self.building.take() {
@@ -541,7 +549,7 @@ fn import_what_is_named(interpreter: &mut Interpreter, lines: &mut Lines, text: 
             || crate::bindings::all().any(|binding| binding.namespace() == name)
             || name == "global";
         if !known && !built_in && interpreter.is_module(name) {
-            interpreter.import(lines, name, name)?;
+            interpreter.import(lines, None, name, name, rhai::Position::NONE)?;
             ui::note(&format!("import \"{name}\" as {name};"));
         }
     }

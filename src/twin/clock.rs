@@ -99,6 +99,11 @@ impl Baton {
         self.changes.subscribe()
     }
 
+    /// How many want to be told.
+    pub fn watchers(&self) -> usize {
+        self.changes.receiver_count()
+    }
+
     fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -106,6 +106,11 @@ impl Twin {
         self.baton.changes()
     }
 
+    /// How many watch the world at the moment: readers of watches, and whoever lets time pass.
+    pub fn watchers(&self) -> usize {
+        self.baton.watchers()
+    }
+
     /// Answers a request to the API server of a cluster; an error: the connection breaks, as a fault wants it. `ticks`
     /// makes the clock of a watch that is to last so long.
     pub fn answer(

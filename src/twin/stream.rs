@@ -33,7 +33,10 @@ const BOOKMARKS: SignedDuration = SignedDuration::from_secs(60);
 /// The clock of a watch in virtual time. It lasts until the client drops it where it names no time.
 pub(super) fn virtual_ticks(baton: Arc<Baton>, lasts: Option<Duration>) -> Ticks {
     let now = baton.world().now;
-    let end = lasts.map(|lasts| now + SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX));
+    let end = lasts.map(|lasts| {
+        let lasts = SignedDuration::try_from(lasts).unwrap_or(SignedDuration::MAX);
+        now.checked_add(lasts).unwrap_or(jiff::Timestamp::MAX)
+    });
     let state = (baton.changes(), baton, now + BOOKMARKS);
     Box::pin(stream::unfold(state, move |(mut changes, baton, next)| async move {
         loop {
@@ -81,7 +84,7 @@ impl Following {
                 biased;
                 tick = self.ticks.next() => {
                     let goes_on = tick == Some(Tick::Bookmark);
-                    let bookmark = self.watch.bookmark();
+                    let bookmark = if goes_on { self.watch.bookmark() } else { self.watch.farewell() };
                     if !bookmark.is_empty() || !goes_on {
                         return (!bookmark.is_empty()).then_some((bookmark, goes_on));
                     }

@@ -153,8 +153,8 @@ impl World {
 
     /// Reads a world file.
     pub fn parse(text: &str) -> Result<World> {
-        let mut world: World =
-            serde_yaml::from_str(text).map_err(|error| Error::invalid(format!("no world file: {error}")))?;
+        let mut world: World = serde_yaml::from_str(text)
+            .map_err(|error| Error::invalid(format!("no world file: {}", in_words(&error))))?;
         for (name, table) in facts()? {
             world.aws.entry(name).or_insert(table);
         }
@@ -447,4 +447,8 @@ pub mod moment {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
+}
+/// What the parser says, without names of our own types.
+fn in_words(error: &serde_yaml::Error) -> String {
+    error.to_string().replace("expected struct World", "a map of its parts is needed")
 }

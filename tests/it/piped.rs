@@ -115,3 +115,15 @@ fn a_return_ends_its_line_and_not_the_saved_runbook() {
     assert!(out.contains("roles: [5, [\"three\"]]"), "{out}\n{said}");
     assert!(runs(folder.path(), "s.rhai").contains("roles: [5, [\"three\"]]"), "{}", text(folder.path(), "s.rhai"));
 }
+
+#[test]
+fn a_loaded_script_imports_what_lies_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("work")).unwrap();
+    std::fs::write(folder.path().join("work/mine.rhai"), "//! Mine.\n\n/// One.\nfn number() { 1 }\n").unwrap();
+    std::fs::write(folder.path().join("work/go.rhai"), "import \"mine\" as mine;\nlet loaded = 1;\n").unwrap();
+    let lines = ":load work/go.rhai\nprint(`${mine::number()} found`);\n:reload\nmine::number() + loaded + 40\nimport \"mine\" as other;\n";
+    let (out, said) = session(folder.path(), lines);
+    assert!(out.contains("1 found") && out.contains("42"), "{out}\n{said}");
+    assert!(said.contains("module `mine` does not exist") && !said.contains("beside the script"), "{said}");
+}

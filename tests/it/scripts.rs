@@ -47,6 +47,19 @@ fn mistakes_of_a_script_tell_what_to_do() {
             "`sleep` is not available: it would not follow the session's clock",
             "write `clock::sleep(\"10s\")`",
         ),
+        ("let n = 5; n.name", "an integer has no property `name`", ""),
+        ("let t = \"a\"; t[5]", "the text has 1 character, so there is none at index 5", ""),
+        ("let n = 5; for c in n { c }", "a loop goes through a list or a range, found something else", "`.keys()`"),
+        ("let a = 1; a ? 1 : 2", "`?` does not belong here", "write `if a { b } else { c }`"),
+        ("let a = null;", "`null` is not a value here", "write `()` for nothing"),
+        ("let a = nil;", "`nil` is not a value here", "write `()` for nothing"),
+        ("let a = $b;", "`$` does not belong here", "by its name alone"),
+        (
+            "let f = |x| x; f.call()",
+            "a closure is called with 0 arguments, and takes another number of them",
+            "write `|| …`",
+        ),
+        ("let a = 1; parallel(a)", "`parallel` does not take these arguments", ""),
         ("let x = 1; let y = x + z;", "variable `z` does not exist", "a name is known from its `let` on"),
         ("import \"vcp\" as vpc;", "module `vcp` does not exist", "did you mean `vpc`?"),
         ("import \"../secrets\" as s;", "module `../secrets` does not exist", ""),
@@ -63,6 +76,33 @@ fn mistakes_of_a_script_tell_what_to_do() {
         assert!(error.facts().at.is_some(), "{script} has no place");
         assert!(seen.calls.is_empty());
     }
+}
+
+#[test]
+fn a_thrown_map_is_told_as_it_is() {
+    let seen = Stage::default().run("throw #{ kind: \"oops\", at: 5 }");
+    assert_eq!(seen.error().to_string(), "the script threw {\"at\":5,\"kind\":\"oops\"}");
+    let seen = Stage::default().run("throw #{ kind: \"not_found\", at: 5 }");
+    assert_eq!(seen.error().kind(), Kind::NotFound);
+    assert_eq!(seen.error().to_string(), "the script threw {\"at\":5,\"kind\":\"not_found\"}");
+}
+
+#[test]
+fn a_mark_at_the_beginning_of_a_file_is_no_mistake() {
+    assert_eq!(Stage::default().run("\u{feff}1 + 1").value(), 2);
+}
+
+#[test]
+fn carets_stand_right_in_functions_without_blanks() {
+    let seen = Stage::default().run("fn f(x){ x.nope } f(#{})");
+    assert_eq!(seen.error().facts().at.as_ref().map(|at| (at.line, at.column)), Some((1, 12)), "{}", seen.rendered());
+    let spaced = Stage::default().run("fn f(x) { x.nope } f(#{})");
+    assert_eq!(
+        spaced.error().facts().at.as_ref().map(|at| (at.line, at.column)),
+        Some((1, 13)),
+        "{}",
+        spaced.rendered()
+    );
 }
 
 #[test]

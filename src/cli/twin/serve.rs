@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use clap::Args;
 use http::request::Parts;
-use http::{Request, Response, header};
-use http_body_util::BodyExt;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -296,7 +297,7 @@ impl Server {
         while bytes.len() <= BODY_MAX
             && let Some(frame) = body.frame().await
         {
-            let frame = frame.map_err(std::io::Error::other)?;
+            let Ok(frame) = frame else { return Ok(garbled()) };
             bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
         self.answer(&parts, &bytes).map_err(std::io::Error::other)
@@ -319,16 +320,137 @@ impl Server {
     }
 }
 
+/// The answer to a body that breaks off, or is in pieces that are none.
+fn garbled() -> Response<Body> {
+    let problem = kube::status::unforeseen("invalid byte in chunk length");
+    let mut response = Response::new(Full::new(Bytes::from(problem.status().to_string())).boxed_unsync());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// How long a watch lasts where the client does not say it: as long as a real server lets it.
 const WATCH: Duration = Duration::from_secs(1800);
 const BOOKMARKS: Duration = Duration::from_secs(60);
+/// Nobody waits for more than a year.
+const WATCH_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The clock of a watch: clients mean seconds of their own, however fast virtual time runs.
 fn ticks(lasts: Option<Duration>) -> Ticks {
     let now = tokio::time::Instant::now();
-    let end = now + lasts.unwrap_or(WATCH);
+    let end = now + lasts.unwrap_or(WATCH).min(WATCH_MAX);
     Box::pin(futures_util::stream::unfold(now + BOOKMARKS, move |next| async move {
         tokio::time::sleep_until(next.min(end)).await;
         Some(if end <= next { (Tick::End, next) } else { (Tick::Bookmark, next + BOOKMARKS) })
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use http_body_util::Empty;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream;
+
+    use super::*;
+
+    const WATCH: &str = "/api/v1/namespaces/default/configmaps?watch=1";
+
+    /// Serves a new cluster to one client, which speaks this protocol.
+    fn with_client<T: Future<Output = ()>>(protocol: &str, story: impl FnOnce(Arc<Server>, TlsStream<TcpStream>) -> T) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new(7).unwrap();
+            world.start_server("twin");
+            let twin = Twin::new(world);
+            let pace = Pace { begun: Instant::now(), from: twin.world().now, speed: 0.0 };
+            let credentials = Credentials::new(vec![admin()]).unwrap();
+            let authority = CertificateDer::from_pem_slice(credentials.ca_pem.as_bytes()).unwrap();
+            let server = Arc::new(Server { twin, cluster: "twin".to_owned(), pace, credentials });
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(server.clone().accept(listener));
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(authority).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            let mut tls = tls.unwrap().with_root_certificates(roots).with_no_client_auth();
+            tls.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+            let stream = TcpStream::connect(address).await.unwrap();
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            let stream = TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(30), story(server, stream)).await.unwrap();
+        });
+    }
+
+    /// A watch that has told its first event.
+    async fn watch(server: &Server, stream: &mut TlsStream<TcpStream>) {
+        let token = &server.credentials.users[0].token;
+        let head = format!("GET {WATCH} HTTP/1.1\r\nHost: twin\r\nAuthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        while !String::from_utf8_lossy(&text).contains("kube-root-ca.crt") {
+            assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0, "{}", String::from_utf8_lossy(&text));
+        }
+        assert_eq!(server.twin.watchers(), 1);
+    }
+
+    async fn forgotten(server: &Server) {
+        while server.twin.watchers() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[test]
+    fn a_watch_ends_with_what_its_client_writes() {
+        // With the end that TLS knows, and with that of TCP alone.
+        for is_polite in [true, false] {
+            with_client("http/1.1", |server, mut stream| async move {
+                watch(&server, &mut stream).await;
+                match is_polite {
+                    true => stream.shutdown().await.unwrap(),
+                    false => stream.get_mut().0.shutdown().await.unwrap(),
+                }
+                forgotten(&server).await;
+                let mut rest = Vec::new();
+                // The server hangs up, politely or not.
+                let _ = stream.read_to_end(&mut rest).await;
+                assert!(!String::from_utf8_lossy(&rest).contains("ADDED"));
+            });
+        }
+    }
+
+    #[test]
+    fn a_watch_ends_with_a_connection_that_is_reset() {
+        with_client("http/1.1", |server, mut stream| async move {
+            watch(&server, &mut stream).await;
+            stream.get_ref().0.set_zero_linger().unwrap();
+            drop(stream);
+            forgotten(&server).await;
+        });
+    }
+
+    #[test]
+    fn a_watch_ends_with_its_stream_and_the_connection_goes_on() {
+        with_client("h2", |server, stream| async move {
+            let (mut client, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            let ask = |path: &str| {
+                let bearer = format!("Bearer {}", server.credentials.users[0].token);
+                let uri = format!("https://twin{path}");
+                Request::get(uri).header(header::AUTHORIZATION, bearer).body(Empty::<Bytes>::new()).unwrap()
+            };
+            let mut watched = client.send_request(ask(WATCH)).await.unwrap().into_body();
+            assert!(watched.frame().await.unwrap().unwrap().is_data());
+            assert_eq!(server.twin.watchers(), 1);
+            drop(watched);
+            forgotten(&server).await;
+            assert_eq!(client.send_request(ask("/version")).await.unwrap().status(), 200);
+        });
+    }
 }

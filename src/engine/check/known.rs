@@ -1,11 +1,12 @@
 //! What a check knows beside the script: what the engine can do, and what imports lead to.
 
+use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use rhai::{AST, ASTFlags, Engine, Expr, FuncInfo, Position, Stmt};
+use rhai::{AST, ASTFlags, Engine, Expr, FnPtr, FuncInfo, Position, Stmt};
 
 use super::Ground;
 use super::effects::Called;
@@ -43,7 +44,11 @@ impl Builtins {
     fn all(&self, engine: &Engine) -> &BTreeMap<String, BTreeSet<usize>> {
         self.0.get_or_init(|| {
             let known = |info: FuncInfo| {
-                info.namespace.is_empty().then(|| (info.metadata.name.to_string(), info.metadata.num_params))
+                let (name, types) = (info.metadata.name.as_str(), &info.metadata.param_types);
+                // What closures answer says nothing of other values, and closures are called, not looked at.
+                let of_closures = name.starts_with("get$") && types.first() == Some(&TypeId::of::<FnPtr>());
+                let is_known = info.namespace.is_empty() && !of_closures;
+                is_known.then(|| (name.to_owned(), info.metadata.num_params))
             };
             let mut all: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
             for (name, arity) in engine.collect_fn_metadata(None, known, true) {

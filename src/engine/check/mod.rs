@@ -105,6 +105,7 @@ impl<'e> Checker<'e> {
 
     /// Everything that is wrong with a text, in the order of its lines. `role`: what it is for, where that is known.
     pub fn text(&self, source: &str, text: &str, role: Option<Role>) -> Vec<Finding> {
+        let text = super::without_mark(text);
         let ast = match syntax::parse(&self.lenient, source, text) {
             Ok(ast) => ast,
             Err(findings) => return sorted(findings),

@@ -21,7 +21,7 @@ pub(super) enum Shape {
     Struct(&'static Struct),
     /// A list of these.
     List(Rc<Shape>),
-    /// Something without keys, and what it is: `text`, `a number`.
+    /// Something without keys, and what it is: `a text`, `a number`.
     Plain(&'static str),
     /// The declared inputs.
     Inputs(Rc<Vec<String>>),
@@ -38,9 +38,9 @@ impl Shape {
         match ty {
             Type::Struct(shape) => Shape::Struct(shape),
             Type::List(item) => Shape::List(Rc::new(Shape::of(*item))),
-            Type::String | Type::Timestamp | Type::Blob | Type::Enum(_) => Shape::Plain("text"),
+            Type::String | Type::Timestamp | Type::Blob | Type::Enum(_) => Shape::Plain("a text"),
             Type::Integer | Type::Long | Type::Float | Type::Double => Shape::Plain("a number"),
-            Type::Boolean => Shape::Plain("`true` or `false`"),
+            Type::Boolean => Shape::Plain("a boolean"),
             _ => Shape::Unknown,
         }
     }

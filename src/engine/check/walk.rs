@@ -259,11 +259,11 @@ impl<'a> Walk<'a> {
         match expr {
             Expr::InterpolatedString(parts, _) => {
                 parts.iter().for_each(|part| drop(self.expr(part)));
-                return Shape::Plain("text");
+                return Shape::Plain("a text");
             }
-            Expr::StringConstant(..) => return Shape::Plain("text"),
+            Expr::StringConstant(..) => return Shape::Plain("a text"),
             Expr::IntegerConstant(..) | Expr::FloatConstant(..) => return Shape::Plain("a number"),
-            Expr::BoolConstant(..) => return Shape::Plain("`true` or `false`"),
+            Expr::BoolConstant(..) => return Shape::Plain("a boolean"),
             Expr::Array(items, _) => return self.array(items),
             Expr::Map(entries, _) => {
                 let mut keys = BTreeMap::new();

@@ -21,7 +21,12 @@ pub fn answer(world: &World, cluster: &str, store: &Store, ask: &Ask<'_>) -> Opt
             "serverAddressByClientCIDRs": [{ "clientCIDR": "0.0.0.0/0", "serverAddress": "172.20.0.1:443" }],
         })),
         ["apis"] => {
-            let groups: Vec<Value> = groups(store).iter().filter_map(|(group, _)| self::group(store, group)).collect();
+            let mut groups: Vec<Value> =
+                groups(store).iter().filter_map(|(group, _)| self::group(store, group)).collect();
+            for map in groups.iter_mut().filter_map(Value::as_object_mut) {
+                // In a list they do not say what they are.
+                map.retain(|key, _| key != "kind" && key != "apiVersion");
+            }
             Some(json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": groups }))
         }
         ["api", version] => resources(store, "", version),
@@ -110,9 +115,11 @@ fn resources(store: &Store, group: &str, version: &str) -> Option<Value> {
         all.iter().map(AsRef::as_ref).filter(|kind| kind.group == group && kind.version == version).collect();
     let first = served.first()?;
     let rows: Vec<Value> = served.iter().flat_map(|kind| rows(kind)).collect();
-    Some(
-        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": first.api_version(), "resources": rows }),
-    )
+    let mut list = json!({ "kind": "APIResourceList", "groupVersion": first.api_version(), "resources": rows });
+    if !group.is_empty() {
+        list["apiVersion"] = json!("v1");
+    }
+    Some(list)
 }
 
 fn rows(served: &Served) -> Vec<Value> {

@@ -137,6 +137,8 @@ pub fn many(
         "" => 0,
         text => usize::try_from(revision::number(text)?).unwrap_or(0),
     };
+    // Whoever takes any version gets all of it at once.
+    let limit = if ask.param("resourceVersion") == "0" { 0 } else { limit };
     let (mut moment, mut after) = (revision::of_list(ask, store)?, None);
     if !ask.param("continue").is_empty() {
         let token = Token::read(ask.param("continue"))?;
@@ -167,11 +169,12 @@ pub fn many(
     let mut last: Option<&str> = None;
     let mut more = 0;
     for (key, object) in within(&objects, namespace, after.as_deref()) {
-        if !selected.has(object) {
+        if limit > 0 && count == limit {
+            // Whether they are chosen is not known yet.
+            more += 1;
             continue;
         }
-        if limit > 0 && count == limit {
-            more += 1;
+        if !selected.has(object) {
             continue;
         }
         if count > 0 {

@@ -1,5 +1,6 @@
 //! The Kubernetes API of a twin, on the wire: HTTP in, HTTP out.
 
+pub mod accept;
 pub mod apply;
 pub mod authorize;
 pub mod bootstrap;
@@ -12,6 +13,7 @@ pub mod fields;
 pub mod history;
 pub mod identify;
 pub mod index;
+pub mod json;
 pub mod kinds;
 pub mod list;
 pub mod log;
@@ -87,16 +89,21 @@ pub enum Answer {
 
 /// Answers one request to the API server of a cluster, and settles the world.
 pub fn answer(world: &mut World, cluster: &str, caller: Caller<'_>, parts: &Parts, body: &[u8]) -> Response<Answer> {
-    let asked = match body.len() {
-        ..=BODY_MAX => serve::serve(world, cluster, caller, &request::Ask::read(parts, body)),
-        _ => Err(status::too_large(&format!("limit is {BODY_MAX}"))),
+    let ask = request::Ask::read(parts, body);
+    let served = match request::is_escaped(parts.uri.path()) {
+        true => serve::serve(world, cluster, caller, &ask),
+        false => Ok(Reply::text(400, "400 Bad Request")),
     };
-    let reply = asked.unwrap_or_else(|problem| Reply::json(problem.code, problem.status().to_string().into_bytes()));
+    let reply = served.unwrap_or_else(|problem| Reply::refusal(&problem));
+    let reply = if ask.wants_yaml(reply.code) { reply.as_yaml() } else { reply };
     // A read leaves nothing to settle, and settling nothing is quick.
     super::physics::settle(world);
     let mut response = Response::new(reply.answer);
     *response.status_mut() = StatusCode::from_u16(reply.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
+    if let Some(seconds) = reply.retry_after_seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
     for warning in reply.warnings {
         // As RFC 7234 has it: a code, an agent, a quoted text.
         if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", serde_json::Value::from(warning))) {
@@ -151,6 +158,7 @@ pub fn apply(world: &mut World, cluster: &str, manager: &str, force: bool, objec
         dry_run: false,
         unknown: Unknown::Refused,
         twice: Vec::new(),
+        text: &[],
         warnings: std::cell::RefCell::default(),
     };
     write.apply(world, &name, force, object)

@@ -3,8 +3,10 @@
 use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Value, json};
 
-use super::Problem;
+use super::json::{NESTED_MAX, is_nested_at_most, written_len};
 use super::schema::{self, Shape, Strategy};
+use super::typed::json_type;
+use super::{Problem, status};
 
 /// What to do with a map, or an item of a list.
 const DIRECTIVE: &str = "$patch";
@@ -27,21 +29,43 @@ pub fn merge(object: &Value, patch: &Value) -> Value {
 
 /// RFC 6902; a patch that does not fit is a 422 `Invalid`, one that is none a 400 `BadRequest`.
 pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
-    let Some(operations) = patch.as_array() else {
-        let form = form_of(patch);
+    let none = Vec::new();
+    let Some(operations) = patch.as_array().or_else(|| patch.is_null().then_some(&none)) else {
+        let form = json_type(patch);
         return Err(malformed(&format!(
             "error decoding patch: json: cannot unmarshal {form} into Go value of type []handlers.jsonPatchOp"
         )));
     };
-    if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
-        let form = form_of(other);
-        return Err(malformed(&format!(
-            "error decoding patch: json: cannot unmarshal {form} into Go value of type handlers.jsonPatchOp"
+    for operation in operations {
+        check_operation(operation)?;
+    }
+    if operations.len() > OPERATIONS_MAX {
+        let has = operations.len();
+        return Err(status::too_large(&format!(
+            "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {has}"
         )));
     }
-    let Ok(Patch(operations)) = serde_json::from_value(patch.clone()) else { return Err(unfit()) };
+    let operations = operations.iter().map(valued).collect();
+    let Ok(Patch(operations)) = serde_json::from_value(Value::Array(operations)) else { return Err(unfit()) };
     let mut patched = object.clone();
+    let mut copied = 0;
     for operation in &operations {
+        if !stays_flat(&patched, operation) {
+            return Err(unfit());
+        }
+        if let PatchOperation::Replace(replace) = operation
+            && replace.path.as_str().is_empty()
+            && !replace.value.is_object()
+            && !replace.value.is_array()
+        {
+            return Err(unfit());
+        }
+        if let PatchOperation::Copy(copy) = operation {
+            copied += patched.pointer(copy.from.as_str()).map_or(0, written_len);
+            if copied > COPIED_MAX {
+                return Err(unfit());
+            }
+        }
         // The server takes what is not there for null, which RFC 6902 does not.
         if let PatchOperation::Test(test) = operation
             && test.value.is_null()
@@ -60,6 +84,54 @@ pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|_| unfit())?;
     }
     Ok(patched)
+}
+
+/// Operations of a JSON patch, and bytes that they may copy.
+const OPERATIONS_MAX: usize = 10_000;
+const COPIED_MAX: usize = 3 << 20;
+
+/// Refuses what is no operation at all; null is one that does nothing known.
+fn check_operation(operation: &Value) -> Result<(), Problem> {
+    let decoding = |form: &str, wanted: &str| {
+        malformed(&format!("error decoding patch: json: cannot unmarshal {form} into Go {wanted}"))
+    };
+    let Some(fields) = operation.as_object() else {
+        let wanted = "value of type handlers.jsonPatchOp";
+        return if operation.is_null() { Ok(()) } else { Err(decoding(json_type(operation), wanted)) };
+    };
+    for field in ["op", "path", "from"] {
+        if let Some(value) = fields.get(field).filter(|value| !value.is_string() && !value.is_null()) {
+            let wanted = format!("struct field jsonPatchOp.{field} of type string");
+            return Err(decoding(json_type(value), &wanted));
+        }
+    }
+    Ok(())
+}
+
+/// What an operation leaves out is null.
+fn valued(operation: &Value) -> Value {
+    let mut operation = operation.clone();
+    if let Some(fields) = operation.as_object_mut().filter(|fields| !fields.contains_key("value"))
+        && fields.get("op").is_some_and(|op| op == "add" || op == "replace" || op == "test")
+    {
+        fields.insert("value".to_owned(), Value::Null);
+    }
+    operation
+}
+
+/// Whether what an operation leads to can be read again: copies of copies lie very deep soon.
+fn stays_flat(object: &Value, operation: &PatchOperation) -> bool {
+    let fits = |path: &str, value: Option<&Value>| {
+        let levels = NESTED_MAX.checked_sub(path.matches('/').count());
+        value.is_none_or(|value| levels.is_some_and(|levels| is_nested_at_most(value, levels)))
+    };
+    match operation {
+        PatchOperation::Add(add) => fits(add.path.as_str(), Some(&add.value)),
+        PatchOperation::Replace(replace) => fits(replace.path.as_str(), Some(&replace.value)),
+        PatchOperation::Copy(copy) => fits(copy.path.as_str(), object.pointer(copy.from.as_str())),
+        PatchOperation::Move(moved) => fits(moved.path.as_str(), object.pointer(moved.from.as_str())),
+        PatchOperation::Test(_) | PatchOperation::Remove(_) => true,
+    }
 }
 
 /// Strategic merge of built-in kinds, with its directives (`$patch`, `$setElementOrder`, `$deleteFromPrimitiveList`, `$retainKeys`).
@@ -105,17 +177,6 @@ fn unfit() -> Problem {
 /// What is wrong with a strategic patch where the server has no status for it.
 fn broken(message: String) -> Problem {
     Problem { code: 500, reason: "", message, details: Value::Null }
-}
-
-fn form_of(value: &Value) -> &'static str {
-    match value {
-        Value::Object(_) => "object",
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) => "bool",
-        Value::Null => "null",
-    }
 }
 
 fn merge_map(
@@ -353,6 +414,22 @@ mod tests {
         let object = json!({ "a": { "b": 1, "c": [1, 2] }, "d": "x" });
         let merged = merge(&object, &json!({ "a": { "b": null, "c": [3], "e": { "f": null } } }));
         assert_eq!(merged, json!({ "a": { "c": [3], "e": {} }, "d": "x" }));
+    }
+
+    #[test]
+    fn copies_of_copies_come_to_an_end() {
+        let object = json!({ "data": { "a": "x".repeat(1000) } });
+        let copy = |from: &str, path: &str| json!({ "op": "copy", "from": from, "path": path });
+        let wide: Vec<Value> = (0..40).map(|round| copy("", &format!("/data/{round}"))).collect();
+        let deep: Vec<Value> =
+            (0..12).map(|round| copy("/data", &format!("/data{}", "/a".repeat(1 << round)))).collect();
+        for patch in [wide, deep] {
+            assert_eq!(json(&object, &Value::Array(patch)).unwrap_err().code, 422);
+        }
+        let many = vec![json!({ "op": "test", "path": "/none" }); OPERATIONS_MAX + 1];
+        assert_eq!(json(&object, &Value::Array(many)).unwrap_err().code, 413);
+        assert_eq!(json(&object, &Value::Null).unwrap(), object);
+        assert_eq!(json(&object, &json!([{ "op": "replace", "path": "", "value": "x" }])).unwrap_err().code, 422);
     }
 
     #[test]

@@ -9,10 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::json::lettered;
 use crate::twin::world::moment;
 
 /// The media type.
 pub const MEDIA: &str = "application/vnd.kubernetes.protobuf";
+
+/// What the server says of bytes that are over too early.
+const CUT: &str = "unexpected EOF";
 
 /// What every such object starts with.
 const MAGIC: &[u8] = b"k8s\0";
@@ -180,12 +184,47 @@ fn field<'a>(fields: &[(u64, Wire<'a>)], number: u64) -> Option<&'a [u8]> {
     fields.iter().rev().find(|(found, _)| *found == number).and_then(|(_, wire)| wire.bytes())
 }
 
-/// Reads an object; says why where it can not.
-pub fn read(body: &[u8]) -> Result<Value, String> {
-    let garbled = || "the protobuf object is garbled".to_owned();
-    let envelope = body.strip_prefix(MAGIC).ok_or("provided data does not appear to be a protobuf message")?;
-    let envelope = split(envelope).ok_or_else(garbled)?;
-    let meta = split(field(&envelope, 1).unwrap_or_default()).ok_or_else(garbled)?;
+/// What can not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Garbled {
+    /// Of it nothing is known; why.
+    Envelope(String),
+    /// What it says that it is, and why it can not be that.
+    Object {
+        /// `ConfigMap`.
+        kind: String,
+        /// `v1`, without the group.
+        version: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Garbled {
+    /// Why.
+    pub fn why(self) -> String {
+        match self {
+            Garbled::Envelope(why) | Garbled::Object { why, .. } => why,
+        }
+    }
+}
+
+/// Reads an object; says why where it can not. Of a kind that is unknown it has its kind and version only.
+pub fn read(body: &[u8]) -> Result<Value, Garbled> {
+    let garbled = |why: &str| Garbled::Envelope(why.to_owned());
+    let envelope = match body {
+        [] => return Err(garbled("empty data")),
+        body => body.strip_prefix(MAGIC),
+    };
+    let envelope = match envelope {
+        None => {
+            let why = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]";
+            return Err(garbled(why));
+        }
+        Some([]) => return Err(garbled("empty body")),
+        Some(envelope) => split(envelope).ok_or_else(|| garbled(CUT))?,
+    };
+    let meta = split(field(&envelope, 1).unwrap_or_default()).ok_or_else(|| garbled(CUT))?;
     let text = |number| field(&meta, number).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
     let (api_version, kind) = (text(1), text(2));
     // Options belong to the group of what they are for.
@@ -193,9 +232,14 @@ pub fn read(body: &[u8]) -> Result<Value, String> {
         "DeleteOptions" => TYPES.kinds.get("v1/DeleteOptions"),
         _ => TYPES.kinds.get(&format!("{api_version}/{kind}")),
     };
-    let name =
-        known.ok_or_else(|| format!("no kind \"{kind}\" is registered for version \"{api_version}\" in protobuf"))?;
-    let mut object = message(name, field(&envelope, 2).unwrap_or_default(), 0).ok_or_else(garbled)?;
+    let mut object = match known {
+        Some(name) => message(name, field(&envelope, 2).unwrap_or_default(), 0).ok_or_else(|| Garbled::Object {
+            kind: kind.to_owned(),
+            version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
+            why: CUT.to_owned(),
+        })?,
+        None => Map::new(),
+    };
     object.insert("apiVersion".to_owned(), json!(api_version));
     object.insert("kind".to_owned(), json!(kind));
     Ok(Value::Object(object))
@@ -253,7 +297,7 @@ fn entry(of: &Type, wire: Wire<'_>, depth: usize) -> Option<(String, Value)> {
     let (mut key, mut found) = (String::new(), None);
     for (number, part) in split(wire.bytes()?)? {
         match number {
-            1 => part.text()?.clone_into(&mut key),
+            1 => key = lettered(part.bytes()?),
             2 => found = Some(value(of, part, depth)?),
             _ => {}
         }
@@ -268,7 +312,7 @@ fn entry(of: &Type, wire: Wire<'_>, depth: usize) -> Option<(String, Value)> {
 
 fn value(of: &Type, wire: Wire<'_>, depth: usize) -> Option<Value> {
     Some(match of {
-        Type::Text => json!(wire.text()?),
+        Type::Text => json!(lettered(wire.bytes()?)),
         Type::Int => json!(wire.number()?.cast_signed()),
         Type::Bool => json!(wire.number()? != 0),
         Type::Real => json!(f64::from_bits(wire.number()?)),
@@ -364,7 +408,7 @@ mod tests {
         let cut = object("v1", "Namespace", &bytes(1, &bytes(1, b"name")));
         assert!(read(&cut[..cut.len() - 3]).is_err());
         assert!(read(b"{}").is_err());
-        assert!(read(&object("v1", "Thing", b"")).unwrap_err().contains("Thing"));
+        assert_eq!(read(&object("v1", "Thing", b"")), Ok(json!({ "apiVersion": "v1", "kind": "Thing" })));
         // Bytes that claim to be longer than they are.
         assert!(read(&[MAGIC, &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f]].concat()).is_err());
     }

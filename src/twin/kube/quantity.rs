@@ -23,6 +23,12 @@ const BINARY: &[&str] = &["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 const DECIMAL: &[(&str, i32)] =
     &[("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
+/// Digits of a mantissa, at most.
+const DIGITS_MAX: i32 = 39;
+
+/// The largest amount that the server knows, in thousandths.
+const AMOUNT_MAX: i128 = i64::MAX as i128 * 1000;
+
 /// What the server says of a text that is no amount.
 pub const MALFORMED: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -50,7 +56,7 @@ impl Quantity {
             exponent += power;
             Style::Decimal
         } else {
-            exponent += suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?;
+            exponent = exponent.checked_add(suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?)?;
             Style::Exponent
         };
         Some(Quantity { mantissa, exponent, style }.at_nanos())
@@ -58,7 +64,21 @@ impl Quantity {
 
     /// Nothing is smaller than a billionth: it is rounded away from zero.
     fn at_nanos(mut self) -> Quantity {
+        if self.exponent < -9 - DIGITS_MAX {
+            // Of so small an amount no digit is left.
+            self = Quantity { mantissa: self.mantissa.signum(), exponent: -9, ..self };
+        }
         while self.exponent < -9 {
+            let rest = self.mantissa % 10;
+            self.mantissa = self.mantissa / 10 + rest.signum();
+            self.exponent += 1;
+        }
+        self
+    }
+
+    /// Rounded up to thousandths, as amounts of resources are.
+    pub fn at_thousandths(mut self) -> Quantity {
+        while self.exponent < -3 {
             let rest = self.mantissa % 10;
             self.mantissa = self.mantissa / 10 + rest.signum();
             self.exponent += 1;
@@ -73,6 +93,14 @@ impl Quantity {
             return self.mantissa.checked_mul(power);
         }
         (self.mantissa % power == 0).then_some(self.mantissa / power)
+    }
+
+    /// In thousandths: `250m` is 250. What is larger than any amount that the server knows is as large as that.
+    pub fn thousandths(&self) -> i128 {
+        let power = self.exponent.saturating_add(3);
+        let factor = 10_i128.checked_pow(power.unsigned_abs()).unwrap_or(i128::MAX);
+        let amount = if power >= 0 { self.mantissa.saturating_mul(factor) } else { self.mantissa / factor };
+        amount.clamp(-AMOUNT_MAX, AMOUNT_MAX)
     }
 
     /// As the server writes it.
@@ -99,9 +127,10 @@ impl Quantity {
             mantissa /= 10;
             exponent += 1;
         }
-        while exponent % 3 != 0 || exponent > 18 {
-            mantissa *= 10;
-            exponent -= 1;
+        let top = if self.style == Style::Exponent { i32::MAX } else { 18 };
+        while exponent % 3 != 0 || exponent > top {
+            let Some(more) = mantissa.checked_mul(10) else { break };
+            (mantissa, exponent) = (more, exponent - 1);
         }
         match DECIMAL.iter().find(|(_, power)| *power == exponent) {
             Some((suffix, _)) if self.style != Style::Exponent => format!("{mantissa}{suffix}"),
@@ -114,7 +143,7 @@ impl Quantity {
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Quantity) -> Option<std::cmp::Ordering> {
         let least = self.exponent.min(other.exponent);
-        let at = |one: &Quantity| one.mantissa.checked_mul(10_i128.checked_pow((one.exponent - least).unsigned_abs())?);
+        let at = |one: &Quantity| one.mantissa.checked_mul(10_i128.checked_pow(one.exponent.abs_diff(least))?);
         Some(at(self)?.cmp(&at(other)?))
     }
 }
@@ -122,6 +151,20 @@ impl PartialOrd for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_beyond_all_measure_end_somewhere() {
+        for (text, thousandths) in [
+            ("1.5e-2147483648", 0),
+            ("1e100", i128::from(i64::MAX) * 1000),
+            ("2Pi", 2000 << 50),
+            ("100u", 0),
+            ("5E", 5_000_000_000_000_000_000_000),
+        ] {
+            assert_eq!(Quantity::parse(text).map_or(0, |amount| amount.thousandths()), thousandths, "{text}");
+        }
+        assert_eq!(Quantity::parse("1e40").unwrap().canonical(), "10e39");
+    }
 
     #[test]
     fn amounts_are_written_as_the_server_does() {

@@ -1,10 +1,10 @@
 //! Deletion and eviction: at once, or with a `deletionTimestamp` first.
 
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::kinds::{DEFINITIONS, Served};
 use super::{Problem, status};
+use crate::twin::physics::timer;
 use crate::twin::world::{World, moment};
 
 /// `DeleteOptions`.
@@ -15,6 +15,8 @@ pub struct Options {
     orphans: Option<bool>,
     uid: Option<String>,
     version: Option<String>,
+    /// Whether its kind leaves what it owns alone, unless a finalizer of the object says otherwise.
+    orphans_by_default: bool,
     /// Whether nothing is to be done.
     pub dry_run: bool,
 }
@@ -22,6 +24,26 @@ pub struct Options {
 impl Options {
     /// Of the body of a DELETE, or of an eviction.
     pub fn read(body: &Value) -> Result<Options, Problem> {
+        let types = [
+            ("gracePeriodSeconds", "int64"),
+            ("orphanDependents", "bool"),
+            ("propagationPolicy", "v1.DeletionPropagation"),
+        ];
+        for (field, wanted) in types {
+            let fits = match (&body[field], wanted) {
+                (Value::Null, _) => true,
+                (value, "int64") => value.is_i64(),
+                (value, "bool") => value.is_boolean(),
+                (value, _) => value.is_string(),
+            };
+            if !fits {
+                let found = super::typed::json_type(&body[field]);
+                let why = format!(
+                    "json: cannot unmarshal {found} into Go struct field DeleteOptions.{field} of type {wanted}"
+                );
+                return Err(status::bad_request(why));
+            }
+        }
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let options = Options {
             grace: body["gracePeriodSeconds"].as_i64(),
@@ -29,6 +51,7 @@ impl Options {
             orphans: body["orphanDependents"].as_bool(),
             uid: text(&body["preconditions"]["uid"]),
             version: text(&body["preconditions"]["resourceVersion"]),
+            orphans_by_default: false,
             dry_run: body["dryRun"].as_array().is_some_and(|list| !list.is_empty()),
         };
         if body["dryRun"].as_array().into_iter().flatten().any(|one| one != "All") {
@@ -51,6 +74,14 @@ impl Options {
             self.orphans = Some(orphans == "true" || orphans == "1");
         }
         self.checked()
+    }
+
+    /// With what the object owns left alone, where nothing is said of it.
+    pub fn or_orphan(mut self) -> Options {
+        if self.policy().is_none() {
+            self.orphans_by_default = true;
+        }
+        self
     }
 
     /// Without the version that the object must have.
@@ -118,7 +149,11 @@ pub fn delete(
         || grace > 0
         || (served.table == "namespaces" && !none(&ended["spec"]["finalizers"]));
     if options.dry_run {
-        return Ok(if waits { Gone::Later(ended) } else { Gone::Now(object) });
+        return Ok(match (waits, served.table.as_str()) {
+            (true, _) => Gone::Later(ended),
+            (false, "pods") => Gone::Now(ended),
+            (false, _) => Gone::Now(object),
+        });
     }
     if !waits && served.table == "pods" {
         // A pod ends gracefully, even if in no time.
@@ -186,11 +221,13 @@ fn grace_of(served: &Served, object: &Value, options: &Options) -> i64 {
         return 0;
     }
     let own = object["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
-    let grace = options.grace.unwrap_or(own).max(0);
-    // An end that was already ordered can be brought forward only.
-    match object["metadata"]["deletionGracePeriodSeconds"].as_i64() {
-        Some(before) => before.min(grace),
-        None => grace,
+    // Less than nothing is a second.
+    let wanted = |seconds: i64| if seconds < 0 { 1 } else { seconds };
+    match (object["metadata"]["deletionGracePeriodSeconds"].as_i64(), options.grace) {
+        // An end that was already ordered can be brought forward only, and not without being asked for.
+        (Some(before), Some(grace)) => before.min(wanted(grace)),
+        (Some(before), None) => before,
+        (None, grace) => wanted(grace.unwrap_or(own)),
     }
 }
 
@@ -199,8 +236,13 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     let mut object = object.clone();
     let metadata = &mut object["metadata"];
     let mut finalizers = metadata["finalizers"].as_array().cloned().unwrap_or_default();
-    finalizers.retain(|one| options.policy().is_none() || (one != "orphan" && one != "foregroundDeletion"));
-    match options.policy() {
+    let collects = |one: &Value| one == "orphan" || one == "foregroundDeletion";
+    let policy = match options.policy() {
+        None if options.orphans_by_default && !finalizers.iter().any(collects) => Some("Orphan"),
+        policy => policy,
+    };
+    finalizers.retain(|one| policy.is_none() || !collects(one));
+    match policy {
         Some("Foreground") => finalizers.push(json!("foregroundDeletion")),
         Some("Orphan") => finalizers.push(json!("orphan")),
         _ => {}
@@ -214,7 +256,7 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     }
     let is_shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|before| grace < before);
     if metadata["deletionTimestamp"].is_null() || is_shorter {
-        metadata["deletionTimestamp"] = json!(moment::text(world.now + SignedDuration::from_secs(grace)));
+        metadata["deletionTimestamp"] = json!(moment::text(timer::after(world.now, grace)));
         if served.table != "namespaces" {
             metadata["deletionGracePeriodSeconds"] = json!(grace);
         }

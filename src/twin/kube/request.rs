@@ -4,10 +4,14 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 use serde_json::Value;
 
-use super::status::{bad_request, invalid_as, not_acceptable, unsupported, unsupported_type};
-use super::{Problem, protobuf, twice};
+use super::accept::{self, Accepted, Form, Shown};
+use super::kinds::Served;
+use super::protobuf::Garbled;
+use super::status::{bad_request, invalid_as, none_accepted, not_acceptable, too_large, unsupported, unsupported_type};
+use super::{BODY_MAX, Problem, json, protobuf, twice};
 
 /// One request.
 #[derive(Debug)]
@@ -68,8 +72,14 @@ impl<'a> Ask<'a> {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key), decode(&value.replace('+', " ")))
         };
-        let mut path: Vec<String> = parts.uri.path().split('/').filter(|part| !part.is_empty()).map(decode).collect();
-        let mut query: Vec<(String, String)> = pairs.map(pair).collect();
+        // An escaped slash is a slash to the server; one at the end is none.
+        let whole = decode(parts.uri.path());
+        let inner = whole.strip_prefix('/').unwrap_or(&whole);
+        let inner = inner.strip_suffix('/').unwrap_or(inner);
+        let mut path: Vec<String> =
+            if inner.is_empty() { Vec::new() } else { inner.split('/').map(str::to_owned).collect() };
+        // What is no query is passed over.
+        let mut query: Vec<(String, String)> = pairs.filter(|pair| is_escaped(pair)).map(pair).collect();
         watch_by_path(&mut path, &mut query);
         Ask {
             method: &parts.method,
@@ -99,6 +109,17 @@ impl<'a> Ask<'a> {
         found.is_some_and(|(_, value)| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
+    /// What the client accepts, as it says so.
+    pub fn accept(&self) -> &str {
+        self.accept
+    }
+
+    /// The only name that the field selector leaves.
+    pub fn selected_name(&self) -> Option<String> {
+        let names = self.param("fieldSelector").split(',').filter_map(|one| one.trim().strip_prefix("metadata.name="));
+        names.map(|name| name.trim_start_matches('=').to_owned()).next().filter(|name| !name.is_empty())
+    }
+
     /// Whether a parameter is given and not empty.
     pub fn has(&self, key: &str) -> bool {
         !self.param(key).is_empty()
@@ -109,12 +130,13 @@ impl<'a> Ask<'a> {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let (group, version, rest) = match path.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
-            ["apis", group, version, rest @ ..] => (*group, *version, rest),
+            ["apis", group, version, rest @ ..] if !group.is_empty() => (*group, *version, rest),
             _ => return None,
         };
         let (namespace, rest) = match rest {
             // A namespace itself and its own parts stand where those of its objects do.
             ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => (None, rest),
+            ["namespaces", "", rest @ ..] => (None, rest),
             ["namespaces", namespace, rest @ ..] => (Some((*namespace).to_owned()), rest),
             rest => (None, rest),
         };
@@ -130,31 +152,64 @@ impl<'a> Ask<'a> {
         })
     }
 
-    /// Whether the answer is to be of this type: `PartialObjectMetadataList`.
-    pub fn wants(&self, form: &str) -> bool {
-        self.accept_param("as") == Some(form)
+    /// What the client accepts; `None` where it accepts nothing that there is.
+    pub fn accepted(&self) -> Option<Accepted<'_>> {
+        let is_object = self.place().is_some();
+        accept::negotiate(self.accept, |shown| match (shown.group, shown.version, shown.kind) {
+            ("meta.k8s.io", "v1" | "v1beta1", "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList") => {
+                is_object
+            }
+            ("apidiscovery.k8s.io", "v2" | "v2beta1", "APIGroupDiscoveryList") => !is_object,
+            _ => false,
+        })
     }
 
-    /// Whether that type is wanted in this version: `v1`.
+    /// Whether an answer is to be written in YAML; refusals only where objects are shown as they are.
+    pub fn wants_yaml(&self, code: u16) -> bool {
+        self.accepted().is_some_and(|one| one.form == Form::Yaml && (code < 400 || one.shown.is_none()))
+    }
+
+    /// Whether the answer is to be of this kind: `PartialObjectMetadataList`.
+    pub fn wants(&self, kind: &str) -> bool {
+        self.shown().is_some_and(|shown| shown.kind == kind)
+    }
+
+    /// Whether that kind is wanted in this version: `v1`.
     pub fn wants_version(&self, version: &str) -> bool {
-        self.accept_param("v") == Some(version)
+        self.shown().is_some_and(|shown| shown.version == version)
     }
 
-    /// A parameter of the first type that can be had.
-    fn accept_param(&self, key: &str) -> Option<&str> {
-        let mut types = self.accept.split(',').map(|one| one.split(';'));
-        let first = types.find(|one| one.clone().next().is_some_and(|media| is_json(media.trim())))?;
-        first
-            .skip(1)
-            .filter_map(|part| part.trim().split_once('='))
-            .find(|(name, _)| *name == key)
-            .map(|(_, value)| value)
+    fn shown(&self) -> Option<Shown<'_>> {
+        self.accepted().and_then(|accepted| accepted.shown)
     }
 
-    /// Refuses a request for an answer of another type than JSON.
-    pub fn acceptable(&self) -> Result<(), Problem> {
-        let types = self.accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
-        if types.into_iter().any(is_json) { Ok(()) } else { Err(not_acceptable()) }
+    /// Refuses a request for an answer of another type than those that there are; `is_watch`: of a stream.
+    pub fn acceptable(&self, custom: bool, is_watch: bool) -> Result<(), Problem> {
+        let produced = self.produced();
+        if !custom && !accept::is_routed(self.accept, &produced) {
+            return Err(not_acceptable(&produced));
+        }
+        let forms = match is_watch {
+            false => "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            true => "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+        };
+        match self.accepted() {
+            Some(accepted) if accepted.form == Form::Json || !is_watch => Ok(()),
+            _ => Err(none_accepted(forms)),
+        }
+    }
+
+    /// The types of answers that the router knows for this place.
+    fn produced(&self) -> Vec<&'static str> {
+        let mut types = vec!["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+        match self.place() {
+            Some(place) if place.name.is_none() && self.method == Method::GET => {
+                types.extend(["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"]);
+            }
+            Some(place) if place.subresource.as_deref() == Some("log") => types.insert(0, "text/plain"),
+            _ => {}
+        }
+        types
     }
 
     /// The type of the body, without its parameters.
@@ -176,7 +231,7 @@ impl<'a> Ask<'a> {
     /// Whether nothing is to be stored.
     pub fn is_dry_run(&self, options: &str) -> Result<bool, Problem> {
         match self.param("dryRun") {
-            "" => Ok(false),
+            "" if !self.query.iter().any(|(name, _)| name == "dryRun") => Ok(false),
             "All" => Ok(true),
             other => {
                 let wrong = unsupported("dryRun", &serde_json::json!([other]), &["All"]);
@@ -188,48 +243,73 @@ impl<'a> Ask<'a> {
     /// The body as an object of a kind, JSON or YAML.
     pub fn object(&self, kind: &str) -> Result<Value, Problem> {
         const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
-        let unrecognized = |why: &str, shown: &str| {
-            bad_request(format!(
-                "the object provided is unrecognized (must be of type {kind}): {why} ({})",
-                if shown.is_empty() { "<empty>" } else { shown }
-            ))
+        let unrecognized = |why: &str| {
+            let shown = shortened(self.body);
+            bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({shown})"))
         };
-        let hexadecimal = || self.body.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let shown = match std::str::from_utf8(self.body) {
-            Ok(text) if text.starts_with('{') && text.len() > 30 => format!("{} ...", &text[..30]),
-            Ok(text) if text.starts_with('{') => text.to_owned(),
-            _ => hexadecimal(),
-        };
-        let object = match self.media() {
-            "" | "application/json" => serde_json::from_slice(self.body).map_err(|_| {
-                let why = malformed(self.body);
-                unrecognized(&format!("couldn't get version/kind; json parse error: {why}"), &shown)
+        let media =
+            self.object_media().filter(|media| KNOWN.contains(&&**media)).ok_or_else(|| unsupported_type(KNOWN))?;
+        let body = self.text()?;
+        let object = match media.as_str() {
+            "application/yaml" => self.parsed_yaml().map_err(|why| unrecognized(&format!("yaml: {why}")))?,
+            protobuf::MEDIA => protobuf::read(body).map_err(|garbled| match garbled {
+                Garbled::Envelope(why) => unrecognized(&why),
+                Garbled::Object { kind, version, why } => {
+                    bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+                }
             })?,
-            "application/yaml" => self.parsed_yaml().map_err(|why| unrecognized(&format!("yaml: {why}"), &shown))?,
-            protobuf::MEDIA => protobuf::read(self.body).map_err(bad_request)?,
-            _ => return Err(unsupported_type(KNOWN)),
+            _ => json::read(body)
+                .map_err(|why| unrecognized(&format!("couldn't get version/kind; json parse error: {why}")))?,
         };
         if object.is_object() || object.is_null() {
             return Ok(object);
         }
-        let found = super::typed::json_type(&object);
-        let why = format!(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct \
-             {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
-        );
-        Err(unrecognized(&why, &shown))
+        Err(unrecognized(&no_object(&object)))
+    }
+
+    /// The body as an object of a kind; a custom one must say what it is.
+    pub fn object_of(&self, served: &Served) -> Result<Value, Problem> {
+        let object = self.object(&served.kind)?;
+        let missing = [("kind", "Kind"), ("apiVersion", "apiVersion")]
+            .into_iter()
+            .find(|(field, _)| object[*field].as_str().unwrap_or_default().is_empty())
+            .filter(|_| served.custom);
+        let Some((_, word)) = missing else { return Ok(object) };
+        let (text, shown) = (json::lettered(self.body), shortened(self.body));
+        Err(bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object '{word}' is missing in '{text}' ({shown})",
+            served.kind
+        )))
+    }
+
+    /// The type of a body that holds an object, in lower case; `None` where it is malformed.
+    fn object_media(&self) -> Option<String> {
+        let (media, params) = self.content_type.split_once(';').unwrap_or((self.content_type, ""));
+        let is_token = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&byte))
+        };
+        let is_param =
+            |param: &str| param.split_once('=').is_some_and(|(key, value)| is_token(key.trim()) && !value.is_empty());
+        let media = if media.trim().is_empty() && params.is_empty() { "application/json" } else { media };
+        params.split(';').all(|param| param.trim().is_empty() || is_param(param)).then(|| media.trim().to_lowercase())
     }
 
     /// The body as the options of a DELETE.
     pub fn delete_options(&self) -> Result<Value, Problem> {
-        let options: Value = match serde_json::from_slice(self.body) {
-            Ok(options) => options,
-            Err(_) if self.media() == "application/yaml" => self.parsed_yaml().map_err(bad_request)?,
-            Err(_) => {
-                let why = malformed(self.body);
-                return Err(bad_request(format!("couldn't get version/kind; json parse error: {why}")));
-            }
+        const KNOWN: &[&str] = &["application/json", "application/yaml", protobuf::MEDIA];
+        let media =
+            self.object_media().filter(|media| KNOWN.contains(&&**media)).ok_or_else(|| unsupported_type(KNOWN))?;
+        let body = self.text()?;
+        let options: Value = match media.as_str() {
+            "application/yaml" => self.parsed_yaml().map_err(bad_request)?,
+            protobuf::MEDIA => protobuf::read(body).map_err(|garbled| bad_request(garbled.why()))?,
+            _ => json::read(body)
+                .map_err(|why| bad_request(format!("couldn't get version/kind; json parse error: {why}")))?,
         };
+        if !options.is_object() && !options.is_null() {
+            return Err(bad_request(no_object(&options)));
+        }
         let (kind, version) = (options["kind"].as_str(), options["apiVersion"].as_str());
         if let Some(kind) = kind.filter(|kind| !matches!(*kind, "DeleteOptions" | "")) {
             let version = version.unwrap_or("v1");
@@ -247,12 +327,12 @@ impl<'a> Ask<'a> {
 
     /// The body as a patch; `before` stands before what is wrong with it.
     pub fn patch(&self, before: &str) -> Result<Value, Problem> {
-        serde_json::from_slice(self.body).map_err(|_| bad_request(format!("{before}{}", malformed(self.body))))
+        json::read(self.text()?).map_err(|why| bad_request(format!("{before}{why}")))
     }
 
     /// The body as an applied object, in YAML.
     pub fn applied(&self) -> Result<Value, Problem> {
-        let value = match serde_json::from_slice(self.body) {
+        let value = match serde_json::from_slice(self.text()?) {
             Ok(value) => value,
             Err(_) => self.parsed_yaml().map_err(|why| {
                 bad_request(format!("error decoding YAML: error converting YAML to JSON: yaml: {why}"))
@@ -269,10 +349,32 @@ impl<'a> Ask<'a> {
     }
 
     fn parsed_yaml(&self) -> Result<Value, String> {
-        serde_yaml::from_slice(self.body).map_err(|error| {
+        let told = |error: serde_yaml::Error| {
             let text = error.to_string();
-            text.split(" at line").next().unwrap_or_default().to_owned()
-        })
+            text.split(" at line")
+                .next()
+                .and_then(|text| text.split(" at position").next())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        // Of several documents the first counts.
+        let Some(first) = serde_yaml::Deserializer::from_slice(self.body).next() else { return Ok(Value::Null) };
+        let mut value = serde_yaml::Value::deserialize(first).map_err(told)?;
+        value.apply_merge().map_err(told)?;
+        serde_yaml::from_value(value).map_err(told)
+    }
+
+    /// The body, where it is not too long to be read.
+    fn text(&self) -> Result<&'a [u8], Problem> {
+        match self.body.len() {
+            ..=BODY_MAX => Ok(self.body),
+            _ => Err(too_large(&format!("limit is {BODY_MAX}"))),
+        }
+    }
+
+    /// The body as it came.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// Whether there is a body.
@@ -286,29 +388,31 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// What Go says of a text that is no JSON.
-fn malformed(body: &[u8]) -> String {
-    match serde_json::from_slice::<Value>(body) {
-        Err(error) if !error.is_eof() => {
-            let text = String::from_utf8_lossy(body);
-            let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
-            let letter = line.chars().nth(error.column().saturating_sub(1)).unwrap_or(' ');
-            let place = if error.column() <= 1 || error.to_string().starts_with("expected value") {
-                "looking for beginning of value"
-            } else if error.to_string().starts_with("trailing characters") {
-                "after top-level value"
-            } else {
-                "looking for beginning of object key string"
-            };
-            format!("invalid character '{letter}' {place}")
-        }
-        _ => "unexpected end of JSON input".to_owned(),
-    }
+/// Whether every `%` of a text stands before two digits.
+pub fn is_escaped(text: &str) -> bool {
+    let digits = |rest: &str| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+    text.split('%').skip(1).all(digits)
 }
 
-/// Whether JSON is of this type.
-fn is_json(media: &str) -> bool {
-    matches!(media, "" | "*/*" | "application/*" | "application/json")
+/// What the server says of a value that is no object.
+pub fn no_object(value: &Value) -> String {
+    let found = super::typed::json_type(value);
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct \
+         {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+    )
+}
+
+/// A body as refusals show it.
+fn shortened(body: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let (begin, dots) = if body.len() > SHOWN { (&body[..SHOWN], " ...") } else { (body, "") };
+    let shown = match body.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => json::lettered(begin),
+        Some(_) => begin.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    format!("{shown}{dots}")
 }
 
 #[cfg(test)]
@@ -322,13 +426,15 @@ mod tests {
 
     #[test]
     fn paths_are_read_as_the_server_reads_them() {
-        let pod = place("/api/v1/namespaces/team/pods/a%2Fb/log?tailLines=3").unwrap();
+        let pod = place("/api/v1/namespaces/team/pods/a%20b/log?tailLines=3").unwrap();
         assert_eq!((pod.namespace.as_deref(), pod.plural.as_str()), (Some("team"), "pods"));
-        assert_eq!((pod.name.as_deref(), pod.subresource.as_deref()), (Some("a/b"), Some("log")));
+        assert_eq!((pod.name.as_deref(), pod.subresource.as_deref()), (Some("a b"), Some("log")));
         let namespace = place("/api/v1/namespaces/team/finalize").unwrap();
         assert_eq!((namespace.namespace, namespace.plural.as_str()), (None, "namespaces"));
         let all = place("/apis/apps/v1/deployments").unwrap();
         assert_eq!((all.group.as_str(), all.name), ("apps", None));
+        assert_eq!(place("/api/v1/namespaces/team/pods/"), place("/api/v1/namespaces/team/pods"));
+        assert_eq!(place("/api/v1/namespaces/team/pods/a%2Fb").unwrap().subresource.as_deref(), Some("b"));
         assert_eq!(place("/apis/apps/v1"), None);
         assert_eq!(place("/version"), None);
     }

@@ -40,12 +40,9 @@ fn unreadable(message: String) -> Problem {
     Problem { code: 500, reason: "", message, details: Value::Null }
 }
 
-fn too_large(wanted: u64, store: &Store, hurry: bool) -> Problem {
+fn too_large(wanted: u64, store: &Store) -> Problem {
     let cause = json!({ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" });
-    let mut details = json!({ "causes": [cause] });
-    if hurry {
-        details["retryAfterSeconds"] = json!(1);
-    }
+    let details = json!({ "causes": [cause], "retryAfterSeconds": 1 });
     let message = format!("Timeout: Too large resource version: {wanted}, current: {}", store.revision());
     Problem { code: 504, reason: "Timeout", message, details }
 }
@@ -53,7 +50,7 @@ fn too_large(wanted: u64, store: &Store, hurry: bool) -> Problem {
 /// Refuses a get of what the server does not know yet.
 pub fn check_get(ask: &Ask<'_>, store: &Store) -> Result<(), Problem> {
     match parse(ask).map_err(unreadable)? {
-        Some(wanted) if wanted > store.revision() => Err(too_large(wanted, store, true)),
+        Some(wanted) if wanted > store.revision() => Err(too_large(wanted, store)),
         _ => Ok(()),
     }
 }
@@ -94,8 +91,14 @@ pub fn of_list(ask: &Ask<'_>, store: &Store) -> Result<Moment, Problem> {
         return Err(bad_request("specifying resource version is not allowed when using continue"));
     }
     match wanted {
-        Some(wanted) if wanted > store.revision() => Err(too_large(wanted, store, matching != EXACT)),
+        Some(wanted) if wanted > store.revision() => Err(too_large(wanted, store)),
         Some(wanted) if matching == EXACT => Ok(Moment::At(wanted)),
+        // Pages from a version on show that version.
+        Some(wanted)
+            if matching.is_empty() && wanted > 0 && number(ask.param("limit")).is_ok_and(|limit| limit > 0) =>
+        {
+            Ok(Moment::At(wanted))
+        }
         _ => Ok(Moment::Now),
     }
 }
@@ -114,8 +117,12 @@ pub struct Watched {
 impl Watched {
     /// Reads it from a request.
     pub fn read(ask: &Ask<'_>) -> Result<Watched, Problem> {
-        let matching = ask.param(MATCH);
-        let initial = ask.has("sendInitialEvents").then(|| ask.says("sendInitialEvents"));
+        let mut matching = ask.param(MATCH);
+        let mut initial = ask.has("sendInitialEvents").then(|| ask.says("sendInitialEvents"));
+        if initial.is_none() && matching.is_empty() && matches!(ask.param("resourceVersion"), "" | "0") {
+            // Whoever wants nothing in particular wants what is there.
+            (initial, matching) = (Some(true), NOT_OLDER);
+        }
         let mut wrong = Vec::new();
         if initial.is_some() && matching != NOT_OLDER {
             let why = format!("sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER}");

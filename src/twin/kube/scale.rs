@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kinds::Served;
-use super::request::Ask;
+use super::request::{Ask, no_object};
 use super::store::Store;
 use super::write::Write;
 use super::{Problem, patch, status};
@@ -122,8 +122,9 @@ pub fn selector_text(selector: &Value) -> String {
 fn set(object: &mut Value, pointer: &str, to: Value) {
     let mut place = object;
     for step in pointer.split('/').filter(|step| !step.is_empty()) {
-        if !place[step].is_object() && place[step].is_null() {
-            place[step] = json!({});
+        // What is no map on the way gives way to one.
+        if !place.is_object() {
+            *place = json!({});
         }
         place = &mut place[step];
     }
@@ -133,6 +134,11 @@ fn set(object: &mut Value, pointer: &str, to: Value) {
 /// Answers a request for the scale of an object.
 pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
     let (cluster, served) = (write.cluster, write.served);
+    let given = match verb {
+        "update" => Some(ask.object("Scale")?),
+        "patch" => write.takes(ask).map(|()| None)?,
+        _ => None,
+    };
     let store = world.store(cluster).ok_or_else(|| status::internal("the API server has stopped"))?;
     let version = Some(served.version.as_str()).filter(|_| served.custom);
     let Some(paths) = Paths::of(store, &served.table, version) else { return Err(status::no_such_path()) };
@@ -141,8 +147,10 @@ pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: 
     let before = paths.show(&old);
     let after = match verb {
         "get" => return Ok(before),
-        "update" => updated(name, ask)?,
-        _ => patched(&before, ask)?,
+        _ => match given {
+            Some(given) => updated(name, given)?,
+            None => patched(&write, &before, ask)?,
+        },
     };
     check(served, name, &old, &after)?;
     let mut new = old.clone();
@@ -152,8 +160,7 @@ pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: 
     Ok(paths.show(&stored))
 }
 
-fn updated(name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
-    let given = ask.object("Scale")?;
+fn updated(name: &str, given: Value) -> Result<Value, Problem> {
     if given["kind"] != "Scale" {
         let kind = given["kind"].as_str().unwrap_or_default();
         return Err(status::bad_request(format!(
@@ -169,12 +176,15 @@ fn updated(name: &str, ask: &Ask<'_>) -> Result<Value, Problem> {
     Ok(given)
 }
 
-fn patched(before: &Value, ask: &Ask<'_>) -> Result<Value, Problem> {
-    match ask.media() {
-        "application/json-patch+json" => patch::json(before, &ask.json()?),
-        "application/apply-patch+yaml" => Ok(patch::merge(before, &ask.applied()?)),
-        _ => Ok(patch::merge(before, &ask.json()?)),
+fn patched(write: &Write<'_>, before: &Value, ask: &Ask<'_>) -> Result<Value, Problem> {
+    let patched = match ask.media() {
+        "application/apply-patch+yaml" => patch::merge(before, &ask.applied()?),
+        _ => write.patched(ask, before)?,
+    };
+    if patched.is_object() && patched["metadata"].is_object() && patched["spec"].is_object() {
+        return Ok(patched);
     }
+    Err(status::bad_request(no_object(&patched)))
 }
 
 fn check(served: &Served, name: &str, old: &Value, after: &Value) -> Result<(), Problem> {

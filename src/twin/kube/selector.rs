@@ -231,6 +231,9 @@ fn value_fits(key: &str, index: usize, value: &str) -> Result<(), String> {
     if value.is_empty() || validate::is_qualified(value) {
         return Ok(());
     }
+    if value.len() > 63 {
+        return Err(format!("values[{index}][{key}]: Invalid value: {value:?}: must be no more than 63 bytes"));
+    }
     Err(format!("values[{index}][{key}]: Invalid value: {value:?}: {}", validate::LABEL_VALUE))
 }
 

@@ -12,9 +12,10 @@ use super::store::{Store, key};
 use super::table::{self, Sheet};
 use super::watch::Watch;
 use super::write::{Unknown, Write};
-use super::{Answer, Caller, Problem, discovery, evict, identify, log, revision, scale, status};
+use super::{Answer, Caller, Problem, accept, discovery, evict, identify, log, revision, scale, status};
 use crate::twin::physics::access::Identity;
 use crate::twin::physics::pod::set_condition;
+use crate::twin::physics::timer;
 use crate::twin::world::World;
 
 /// An answer.
@@ -27,6 +28,8 @@ pub struct Reply {
     pub answer: Answer,
     /// What it warns of.
     pub warnings: Vec<String>,
+    /// After how long to try again.
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl Reply {
@@ -36,17 +39,39 @@ impl Reply {
     }
 
     fn whole(code: u16, media: &'static str, body: Vec<u8>) -> Reply {
-        Reply { code, media, answer: Answer::Whole(body), warnings: Vec::new() }
+        Reply { code, media, answer: Answer::Whole(body), warnings: Vec::new(), retry_after_seconds: None }
+    }
+
+    /// Why not.
+    pub fn refusal(problem: &Problem) -> Reply {
+        let seconds = problem.details["retryAfterSeconds"].as_u64().filter(|seconds| *seconds > 0);
+        Reply { retry_after_seconds: seconds, ..Reply::value(problem.code, &problem.status()) }
+    }
+
+    /// The same in YAML, where it is JSON.
+    pub fn as_yaml(self) -> Reply {
+        let Answer::Whole(body) = &self.answer else { return self };
+        let is_json = self.media == "application/json";
+        match serde_json::from_slice::<Value>(body).map(|value| serde_yaml::to_string(&value)) {
+            Ok(Ok(text)) if is_json => {
+                Reply { media: "application/yaml", answer: Answer::Whole(text.into_bytes()), ..self }
+            }
+            _ => self,
+        }
     }
 
     fn value(code: u16, value: &Value) -> Reply {
         Reply::json(code, value.to_string().into_bytes())
     }
 
-    fn text(code: u16, text: &str) -> Reply {
+    /// Plain text.
+    pub fn text(code: u16, text: &str) -> Reply {
         Reply::whole(code, "text/plain; charset=utf-8", text.as_bytes().to_vec())
     }
 }
+
+/// Kinds of which what they own stays, where nobody says otherwise.
+const KEEPING: &[&str] = &["jobs.batch", "replicationcontrollers"];
 
 /// Who asks for what.
 struct Aim<'a> {
@@ -57,6 +82,8 @@ struct Aim<'a> {
     verb: &'static str,
     /// Where the answer is to be a table.
     sheet: Option<Sheet>,
+    /// The only name that a list or watch selects.
+    selected: String,
 }
 
 /// Answers a request; nothing is settled yet.
@@ -75,37 +102,71 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
         Some((place, served))
     });
     let Some((place, served)) = found else { return beside(world, cluster, store, &who, ask) };
-    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(store, ask)) };
+    let Some(place) = in_its_place(place, &served) else { return Ok(nowhere(ask)) };
+    if let (true, Some(name), Some(part)) = (served.custom, &place.name, &place.subresource)
+        && !served.has(part)
+    {
+        return Err(status::not_found(&served, name));
+    }
     let verb = verb_of(ask, &place, &served)?;
     let sheet = table::sheet(store, world.now, &served, ask)?;
-    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet };
+    let selected =
+        ask.selected_name().filter(|_| matches!(verb, "list" | "watch" | "deletecollection")).unwrap_or_default();
+    let aim = Aim { cluster, who: &who, served: &served, place: &place, verb, sheet, selected };
     aim.authorize(store)?;
-    ask.acceptable()?;
+    ask.acceptable(served.custom, verb == "watch")?;
+    shown_as_it_is(ask, &served, verb)?;
     aim.serve(world, ask)
+}
+
+/// Refuses one object as many, and many as one.
+fn shown_as_it_is(ask: &Ask<'_>, served: &Served, verb: &str) -> Result<(), Problem> {
+    let (wanted, found) = match verb {
+        "list" | "deletecollection" if ask.wants("PartialObjectMetadata") => ("PartialObjectMetadata", "a list"),
+        "get" if ask.wants("PartialObjectMetadataList") => ("PartialObjectMetadataList", "not a list"),
+        _ => return Ok(()),
+    };
+    let package = match served.group.split('.').next().unwrap_or_default() {
+        "" => "core",
+        group => group,
+    };
+    let list = if verb == "get" { "" } else { "List" };
+    let type_of = match served.custom {
+        true => format!("*unstructured.Unstructured{list}"),
+        false => format!("*{package}.{}{list}", served.kind),
+    };
+    Err(status::shown_otherwise(format!("you requested {wanted}, but the requested object is {found} ({type_of})")))
 }
 
 /// What is no object.
 fn beside(world: &World, cluster: &str, store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Reply, Problem> {
     identify::may_get_path(store, who, ask)?;
-    if ask.method != Method::GET {
-        return if ask.path.len() <= 3 { Err(status::not_allowed()) } else { Ok(nowhere(store, ask)) };
-    }
     if discovery::is_health(&ask.path) {
         return Ok(Reply::text(200, "ok"));
     }
-    if ask.path.first().is_some_and(|first| first == "openapi") {
-        ask.acceptable()?;
+    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere(ask)) };
+    // The list of groups is told whatever is to be done with it.
+    let is_groups = ask.path.len() == 1 && ask.path.first().is_some_and(|first| first == "apis");
+    if ask.method != Method::GET && !is_groups {
+        return Err(status::not_allowed());
     }
-    let Some(answer) = discovery::answer(world, cluster, store, ask) else { return Ok(nowhere(store, ask)) };
+    match ask.path.first().map(String::as_str) {
+        Some("version") if !accept::is_routed(ask.accept(), &["application/json"]) => {
+            return Err(status::not_acceptable(&["application/json"]));
+        }
+        Some("version") | None => {}
+        Some(_) => ask.acceptable(is_groups, false)?,
+    }
     Ok(Reply { media: discovery::media(ask), ..Reply::value(200, &answer) })
 }
 
 /// A path that means nothing: below the groups that are served the API answers, elsewhere the web server does.
-fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
+fn nowhere(ask: &Ask<'_>) -> Reply {
     let path: Vec<&str> = ask.path.iter().map(String::as_str).collect();
     let is_served = match path.as_slice() {
         ["api", ..] => true,
-        ["apis", group, ..] => kinds::all_of(store).iter().any(|kind| kind.group == **group),
+        ["apis", ""] | ["apis", "", ..] => false,
+        ["apis", group, ..] => kinds::built_in().iter().any(|kind| kind.group == **group),
         _ => false,
     };
     if is_served {
@@ -118,8 +179,10 @@ fn nowhere(store: &Store, ask: &Ask<'_>) -> Reply {
 /// The place, where a kind can have objects there.
 fn in_its_place(place: Place, served: &Found) -> Option<Place> {
     let named_in_none = served.namespaced && place.namespace.is_none() && place.name.is_some();
-    let is_misplaced = named_in_none || (!served.namespaced && place.namespace.is_some());
-    let is_unknown = place.subresource.as_ref().is_some_and(|subresource| !served.has(subresource));
+    // What is asked and not stored has no names.
+    let has_no_names = place.name.is_some() && !served.allows("get") && place.subresource.is_none();
+    let is_misplaced = named_in_none || has_no_names || (!served.namespaced && place.namespace.is_some());
+    let is_unknown = !served.custom && place.subresource.as_ref().is_some_and(|part| !served.has(part));
     (!is_misplaced && !is_unknown).then_some(place)
 }
 
@@ -137,7 +200,8 @@ fn verb_of(ask: &Ask<'_>, place: &Place, served: &Served) -> Result<&'static str
         "DELETE" if !named => "deletecollection",
         _ => return Err(status::not_allowed()),
     };
-    let is_placed = !served.namespaced || place.namespace.is_some() || verb != "create";
+    let needs_place = matches!(verb, "create" | "deletecollection");
+    let is_placed = !served.namespaced || place.namespace.is_some() || !needs_place;
     let allowed = match place.subresource.as_deref() {
         None => served.allows(verb) && is_placed,
         Some("eviction" | "binding" | "token") => verb == "create",
@@ -170,7 +234,7 @@ impl Aim<'_> {
             plural: &self.served.plural,
             subresource: self.place.subresource.as_deref().unwrap_or_default(),
             namespace,
-            name: self.name(),
+            name: if self.name().is_empty() { self.selected.as_str() } else { self.name() },
         }
     }
 
@@ -179,6 +243,7 @@ impl Aim<'_> {
     }
 
     fn serve(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
+        self.name_is_possible()?;
         if let Some(subresource) = self.place.subresource.as_deref() {
             return self.part(world, ask, subresource);
         }
@@ -191,7 +256,7 @@ impl Aim<'_> {
             "create" if !self.served.allows("get") => self.review(world, ask),
             "create" => {
                 let write = self.write(ask, "CreateOptions")?;
-                let created = write.create(world, ask.object(&self.served.kind)?)?;
+                let created = write.create(world, ask.object_of(self.served)?)?;
                 self.written(ask, 201, write, &created)
             }
             "update" => self.update(world, ask),
@@ -206,6 +271,17 @@ impl Aim<'_> {
         }
     }
 
+    /// Refuses names that would be paths.
+    fn name_is_possible(&self) -> Result<(), Problem> {
+        let name = self.name();
+        let why = match name {
+            "." | ".." => format!("may not be '{name}'"),
+            name if name.contains('%') => "may not contain '%'".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(status::bad_request(format!("Name parameter invalid: {name:?}: {why}")))
+    }
+
     fn store<'w>(&self, world: &'w World) -> Result<&'w Store, Problem> {
         world.store(self.cluster).ok_or_else(|| status::internal("the API server has stopped"))
     }
@@ -218,7 +294,12 @@ impl Aim<'_> {
     fn watch(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let namespace = self.place.namespace.as_deref();
         let watch = Watch::begin(self.store(world)?, self.cluster, ask, self.served, self.sheet.clone(), namespace)?;
-        Ok(Reply { code: 200, media: "application/json", answer: Answer::Watch(Box::new(watch)), warnings: Vec::new() })
+        Ok(Reply {
+            code: 200,
+            media: "application/json",
+            answer: Answer::Watch(Box::new(watch)),
+            ..Reply::json(200, Vec::new())
+        })
     }
 
     fn get(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
@@ -226,7 +307,7 @@ impl Aim<'_> {
         Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), self.object(world)?)?))
     }
 
-    fn write(&self, ask: &Ask<'_>, options: &str) -> Result<Write<'_>, Problem> {
+    fn write<'w>(&'w self, ask: &Ask<'w>, options: &str) -> Result<Write<'w>, Problem> {
         let manager = ask.manager();
         if manager.len() > 128 {
             let wrong = status::too_long("fieldManager", 128);
@@ -250,13 +331,14 @@ impl Aim<'_> {
             dry_run: ask.is_dry_run(options)?,
             unknown,
             twice: if unknown == Unknown::Dropped { Vec::new() } else { ask.twice() },
+            text: ask.body(),
             warnings: std::cell::RefCell::default(),
         })
     }
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let write = self.write(ask, "UpdateOptions")?;
-        let updated = write.update(world, self.name(), ask.object(&self.served.kind)?)?;
+        let updated = write.update(world, self.name(), ask.object_of(self.served)?)?;
         self.written(ask, 200, write, &updated)
     }
 
@@ -286,24 +368,36 @@ impl Aim<'_> {
             let wrong = status::required("fieldManager", "is required for apply patch");
             return Err(status::invalid_as("PatchOptions.meta.k8s.io", "", json!({}), &[wrong]));
         }
-        let applied = write.apply(world, self.name(), ask.says("force"), ask.applied()?)?;
+        let given = ask.applied()?;
+        if let (Unknown::Refused, Some(path)) = (write.unknown, write.twice.first()) {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            return Err(status::bad_request(format!(
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 1: key \
+                 {key:?} already set in map"
+            )));
+        }
+        let applied = write.apply(world, self.name(), ask.says("force"), given)?;
         self.written(ask, if is_new { 201 } else { 200 }, write, &applied)
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
-        if ask.has_body() {
-            return Options::read(&ask.delete_options()?);
-        }
-        let dry_run = ask.is_dry_run("DeleteOptions")?;
-        let (grace, orphans) = (ask.param("gracePeriodSeconds"), ask.param("orphanDependents"));
-        let mut options = Options::default();
-        options.dry_run = dry_run;
-        options.with_params(grace, ask.param("propagationPolicy"), orphans)
+        let options = if ask.has_body() {
+            Options::read(&ask.delete_options()?)?
+        } else {
+            let dry_run = ask.is_dry_run("DeleteOptions")?;
+            let (grace, orphans) = (ask.param("gracePeriodSeconds"), ask.param("orphanDependents"));
+            let mut options = Options::default();
+            options.dry_run = dry_run;
+            options.with_params(grace, ask.param("propagationPolicy"), orphans)?
+        };
+        Ok(if KEEPING.contains(&self.served.table.as_str()) { options.or_orphan() } else { options })
     }
 
     fn delete_collection(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let options = self.delete_options(ask)?;
         let selected = Selected::read(ask, self.served)?;
+        // What was deleted is told to whoever watches from here on.
+        let revision = self.store(world)?.revision().to_string();
         let all = list::within(self.store(world)?.list(&self.served.table), self.place.namespace.as_deref(), None);
         let keys: Vec<String> = all.filter(|(_, object)| selected.has(object)).map(|(key, _)| key.clone()).collect();
         let mut items = Vec::new();
@@ -319,7 +413,6 @@ impl Aim<'_> {
                 }
             }
         }
-        let revision = self.store(world)?.revision().to_string();
         let kind = format!("{}List", self.served.kind);
         let mut told = json!({
             "kind": kind, "apiVersion": self.served.api_version(),
@@ -342,14 +435,8 @@ impl Aim<'_> {
             ("log", _) => Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?)),
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told = evict::evict(
-                    world,
-                    self.cluster,
-                    namespace,
-                    self.name(),
-                    &ask.object(&self.served.kind)?,
-                    dry_run,
-                )?;
+                let told =
+                    evict::evict(world, self.cluster, namespace, self.name(), &ask.object("Eviction")?, dry_run)?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),
@@ -414,7 +501,7 @@ impl Aim<'_> {
         self.object(world)?;
         let mut request = ask.object(&self.served.kind)?;
         let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
-        let until = world.now + jiff::SignedDuration::from_secs(seconds);
+        let until = timer::after(world.now, seconds);
         let token = world.digits("token", 32);
         request["status"] = json!({ "token": token, "expirationTimestamp": crate::twin::world::moment::text(until) });
         Ok(Reply::value(201, &request))
@@ -540,6 +627,61 @@ mod tests {
         assert_eq!(wire.post(path, binding("n1")).0, 201);
         let (code, problem) = wire.post(path, binding("n2"));
         assert_eq!(code, 409, "{problem}");
+    }
+
+    #[test]
+    fn a_name_that_is_selected_is_a_name() {
+        let ask = |query: &str| {
+            let (parts, ()) = http::Request::get(format!("/api/v1/secrets?{query}")).body(()).unwrap().into_parts();
+            crate::twin::kube::request::Ask::read(&parts, b"").selected_name()
+        };
+        assert_eq!(ask("fieldSelector=metadata.name%3Da").as_deref(), Some("a"));
+        assert_eq!(ask("fieldSelector=type%3DOpaque,metadata.name%3D%3Da").as_deref(), Some("a"));
+        assert_eq!(ask("fieldSelector=metadata.name!%3Da"), None);
+    }
+
+    #[test]
+    fn what_is_no_scale_scales_nothing() {
+        let mut wire = Wire::new();
+        let path = "/apis/apps/v1/namespaces/default/deployments";
+        assert_eq!(wire.post(path, deployment("web", 2)).0, 201);
+        let scale = format!("PATCH {path}/web/scale");
+        for (media, body, code) in [
+            ("text/plain", "{}", 415),
+            ("application/merge-patch+json", "5", 400),
+            ("application/strategic-merge-patch+json", "[]", 400),
+            ("application/merge-patch+json", r#"{"spec":5}"#, 400),
+        ] {
+            assert_eq!(wire.send(&scale, &[("content-type", media)], body.as_bytes()).0, code, "{media} {body}");
+        }
+        assert_eq!(wire.get(&format!("{path}/web")).1["spec"]["replicas"], 2);
+    }
+
+    #[test]
+    fn a_job_leaves_its_pods_where_nobody_says_otherwise() {
+        let mut wire = Wire::new();
+        let path = "/apis/batch/v1/namespaces/default/jobs";
+        let mut template = pod("a")["spec"].clone();
+        template["restartPolicy"] = json!("Never");
+        let job = json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "a" },
+            "spec": { "template": { "spec": template } } });
+        assert_eq!(wire.post(path, job).0, 201);
+        let (_, ending) = wire.delete(&format!("{path}/a?dryRun=All"));
+        assert_eq!(ending["metadata"]["finalizers"], json!(["orphan"]), "{ending}");
+        let (code, gone) = wire.delete(&format!("{path}/a?propagationPolicy=Background"));
+        assert_eq!((code, &gone["status"]), (200, &json!("Success")));
+    }
+
+    #[test]
+    fn answers_are_written_as_the_client_wants() {
+        let mut wire = Wire::new();
+        wire.config_map("a");
+        let path = "GET /api/v1/namespaces/default/configmaps/a";
+        let (code, text) = wire.ask(path, &[("accept", "application/yaml")], None);
+        let yaml: Value = serde_yaml::from_str(text.as_str().unwrap()).unwrap();
+        assert_eq!((code, &yaml["data"]), (200, &json!({ "a": "1" })));
+        let (code, problem) = wire.ask(path, &[("accept", "text/html")], None);
+        assert_eq!((code, &problem["reason"]), (406, &json!("NotAcceptable")));
     }
 
     #[test]

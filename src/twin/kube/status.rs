@@ -213,10 +213,19 @@ pub fn not_allowed() -> Problem {
 }
 
 /// 406.
-pub fn not_acceptable() -> Problem {
-    let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
-                   application/vnd.kubernetes.protobuf";
+pub fn not_acceptable(produced: &[&str]) -> Problem {
+    let message = format!("406: Not Acceptable\n\nAvailable representations: {}", produced.join(", "));
     problem(406, "NotAcceptable", message, json!({}))
+}
+
+/// 406 for what can not be shown so.
+pub fn shown_otherwise(why: impl Into<String>) -> Problem {
+    problem(406, "NotAcceptable", why, Value::Null)
+}
+
+/// 406 of whoever would write the answer.
+pub fn none_accepted(forms: &str) -> Problem {
+    problem(406, "NotAcceptable", format!("only the following media types are accepted: {forms}"), Value::Null)
 }
 
 /// 410 for what is forgotten.

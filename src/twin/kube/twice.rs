@@ -1,6 +1,6 @@
 //! Fields that a JSON text has twice, which a parsed value does not show any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -10,13 +10,22 @@ pub fn fields(text: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(text);
     // What is wrong with the text is told by who reads it as a value.
-    let _ = Walk { path: String::new(), found: &mut found }.deserialize(&mut reader);
+    let _ = Walk { path: String::new(), found: &mut found, places: None }.deserialize(&mut reader);
     found
+}
+
+/// The place of every field in a text, by its path: the first is 0. That of one that stands twice is the last.
+pub fn places(text: &[u8]) -> BTreeMap<String, usize> {
+    let (mut found, mut places) = (Vec::new(), BTreeMap::new());
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let _ = Walk { path: String::new(), found: &mut found, places: Some(&mut places) }.deserialize(&mut reader);
+    places
 }
 
 struct Walk<'a> {
     path: String,
     found: &'a mut Vec<String>,
+    places: Option<&'a mut BTreeMap<String, usize>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {
@@ -34,24 +43,31 @@ impl<'de> Visitor<'de> for Walk<'_> {
         f.write_str("JSON")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         let mut seen = BTreeSet::new();
         while let Some(key) = map.next_key::<String>()? {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
             if !seen.insert(key) {
                 self.found.push(path.clone());
             }
-            map.next_value_seed(Walk { path, found: self.found })?;
+            if let Some(places) = &mut self.places {
+                places.insert(path.clone(), places.len());
+            }
+            map.next_value_seed(Walk { path, found: self.found, places: self.places.as_deref_mut() })?;
         }
         Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
         let mut index = 0;
-        while list.next_element_seed(Walk { path: format!("{}[{index}]", self.path), found: self.found })?.is_some() {
+        loop {
+            let path = format!("{}[{index}]", self.path);
+            let places = self.places.as_deref_mut();
+            if list.next_element_seed(Walk { path, found: self.found, places })?.is_none() {
+                return Ok(());
+            }
             index += 1;
         }
-        Ok(())
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<(), E> {

@@ -114,10 +114,16 @@ impl Reader {
             return self.mistyped(&value.clone(), false, owner, &qualified(shape));
         };
         let Some(each) = shape.each() else { return };
+        let is_amounts = each.form() == Form::Scalar(Scalar::Quantity);
         for (key, value) in map {
             self.at(key.clone(), |reader| match value {
                 Value::Null => *value = zero(each),
-                value => reader.value(value, each, owner),
+                value => {
+                    reader.value(value, each, owner);
+                    if let Some(amount) = value.as_str().and_then(Quantity::parse).filter(|_| is_amounts) {
+                        *value = json!(amount.at_thousandths().canonical());
+                    }
+                }
             });
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::kinds::Served;
 use super::selector::Labels;
-use super::status::{Wrong, forbidden_field, invalid, required, unsupported};
+use super::status::{Wrong, forbidden_field, invalid, required, too_long, unsupported};
 use super::validate_pod::{NEGATIVE, items, text};
 use super::{validate_kinds as kinds, validate_pod as pod};
 
@@ -22,6 +22,8 @@ pub(super) const QUALIFIED: &str = "name part must consist of alphanumeric chara
      '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 pub(super) const KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or \
      'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+/// Bytes of all annotations of an object.
+const ANNOTATIONS_MAX: usize = 256 << 10;
 pub(super) const IMMUTABLE: &str = "field is immutable";
 
 pub(super) fn is_label(text: &str) -> bool {
@@ -62,7 +64,11 @@ pub fn check(served: &Served, old: Option<&Value>, new: &Value) -> Vec<Wrong> {
     let mut wrong = Vec::new();
     metadata(served, old, &new["metadata"], &mut wrong);
     if old.is_some() {
-        // An update looks at the metadata as such, and as that of a changed object.
+        // An update looks at the metadata as such, and as that of a changed object; at labels and annotations both times
+        // before and after it knows the kind.
+        let twice = |one: &&Wrong| one.is_about("metadata.labels") || one.is_about("metadata.annotations");
+        let more: Vec<Wrong> = wrong.iter().filter(twice).cloned().collect();
+        wrong.extend(more);
         wrong.extend(wrong.clone());
     }
     let namespaced = served.namespaced;
@@ -133,8 +139,13 @@ fn metadata(served: &Served, old: Option<&Value>, metadata: &Value, wrong: &mut 
             wrong.push(invalid("metadata.labels", value, LABEL_VALUE));
         }
     }
-    for key in metadata["annotations"].as_object().into_iter().flat_map(|map| map.keys()) {
+    let mut length = 0;
+    for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
         key_of("metadata.annotations", &key.to_ascii_lowercase(), wrong);
+        length += key.len() + value.as_str().map_or(0, str::len);
+    }
+    if length > ANNOTATIONS_MAX {
+        wrong.push(too_long("metadata.annotations", ANNOTATIONS_MAX));
     }
     for (_, owner) in items(metadata, "ownerReferences") {
         for field in ["apiVersion", "kind", "name", "uid"] {

@@ -1,9 +1,12 @@
 //! What the server refuses of kinds other than pods and what makes pods.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::json;
 use super::quantity::Quantity;
-use super::status::{Wrong, duplicate, forbidden_field, invalid, required, unsupported};
+use super::status::{Wrong, duplicate, forbidden_field, invalid, required, too_long, unsupported};
 use super::validate::{IMMUTABLE, KEY, SUBDOMAIN, is_subdomain, key_of};
 use super::validate_pod::{NEGATIVE, NO_PORT, is_port, items, one_of, port_or_name, resource_name, text};
 
@@ -21,6 +24,14 @@ pub(super) fn keyed(kind: &str, old: Option<&Value>, new: &Value, wrong: &mut Ve
                 wrong.push(invalid(at, &json!(key), "duplicate of key present in binaryData"));
             }
         }
+    }
+    let letters = |field: &str| -> usize { values(new, field).map(str::len).sum() };
+    let bytes = |field: &str| -> usize { values(new, field).map(decoded_len).sum() };
+    // A Secret tells where it is too large, a ConfigMap does not.
+    let (has, place) =
+        if kind == "Secret" { (bytes("data"), "data") } else { (letters("data") + bytes("binaryData"), "[]") };
+    if has > DATA_MAX {
+        wrong.push(too_long(place, DATA_MAX));
     }
     if kind == "Secret" {
         secret(new, wrong);
@@ -41,6 +52,19 @@ pub(super) fn keyed(kind: &str, old: Option<&Value>, new: &Value, wrong: &mut Ve
     }
 }
 
+/// Bytes that a ConfigMap or Secret may hold.
+const DATA_MAX: usize = 1 << 20;
+
+fn values<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {
+    object[field].as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str())
+}
+
+/// Bytes behind a text in base64.
+fn decoded_len(text: &str) -> usize {
+    let letters = text.trim_end_matches('=').bytes().filter(|byte| !byte.is_ascii_whitespace()).count();
+    letters * 3 / 4
+}
+
 /// Keys that a Secret of a type must have.
 fn secret(new: &Value, wrong: &mut Vec<Wrong>) {
     let has = |key: &str| new["data"].get(key).is_some();
@@ -52,6 +76,14 @@ fn secret(new: &Value, wrong: &mut Vec<Wrong>) {
         "kubernetes.io/basic-auth" => (&["username", "password"], false),
         _ => return,
     };
+    for key in keys.iter().filter(|key| key.starts_with(".docker") && has(key)) {
+        let text = new["data"][*key].as_str().unwrap_or_default();
+        let bytes = STANDARD.decode(text).unwrap_or_default();
+        if let Err(why) = json::read(&bytes) {
+            let shown = json!("<secret contents redacted>");
+            wrong.push(invalid(format!("data[{key}]"), &shown, &why));
+        }
+    }
     if all || !keys.iter().any(|key| has(key)) {
         wrong.extend(keys.iter().filter(|key| !has(key)).map(|key| required(format!("data[{key}]"), "")));
     }

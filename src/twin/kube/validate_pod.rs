@@ -65,6 +65,10 @@ fn port_name(name: &str, at: &str, wrong: &mut Vec<Wrong>) {
 pub(super) fn pod(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     spec(&new["spec"], "spec", wrong);
     let Some(old) = old else { return };
+    seconds_left(old, new, wrong);
+    if let Some(why) = loses_toleration(&old["spec"], &new["spec"]) {
+        wrong.push(forbidden_field("spec.tolerations", why));
+    }
     if frozen(&old["spec"]) != frozen(&new["spec"]) {
         let why = "pod updates may not change fields other than `spec.containers[*].image`,\
                    `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
@@ -74,14 +78,41 @@ pub(super) fn pod(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     }
 }
 
+/// How long a pod may be active can only become less.
+fn seconds_left(old: &Value, new: &Value, wrong: &mut Vec<Wrong>) {
+    let field = "activeDeadlineSeconds";
+    let (before, after) = (old["spec"][field].as_i64(), new["spec"][field].as_i64());
+    match (before, after) {
+        (Some(_), None) => {
+            let why = "must not update from a positive integer to nil value";
+            wrong.push(invalid(format!("spec.{field}"), &Value::Null, why));
+        }
+        (Some(before), Some(after)) if after > before => {
+            let why = "must be less than or equal to previous value";
+            wrong.push(invalid(format!("spec.{field}"), &new["spec"][field], why));
+        }
+        _ => {}
+    }
+}
+
+/// Why the tolerations of a pod can not be changed so: those that are there stay.
+fn loses_toleration(old: &Value, new: &Value) -> Option<&'static str> {
+    let all = |spec: &Value| -> Vec<Value> {
+        let each = spec["tolerations"].as_array().into_iter().flatten();
+        each.map(|one| without(one, &["tolerationSeconds"])).collect()
+    };
+    let after = all(new);
+    let loses = all(old).iter().any(|one| !after.contains(one));
+    loses.then_some("existing toleration can not be modified except its tolerationSeconds")
+}
+
 /// What of a pod can not be changed.
 fn frozen(spec: &Value) -> Value {
-    let mut spec = without(spec, &["activeDeadlineSeconds", "tolerations", "nodeName"]);
+    let mut spec = without(spec, &["activeDeadlineSeconds", "tolerations"]);
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for one in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             if let Some(map) = one.as_object_mut() {
                 map.remove("image");
-                map.remove("resources");
             }
         }
     }

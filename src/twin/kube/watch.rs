@@ -31,6 +31,8 @@ pub struct Watch {
     /// The revision up to which everything was told.
     told: u64,
     bookmarks: bool,
+    /// The revision of the last bookmark.
+    marked: u64,
     /// The bookmark after the objects that were there at the beginning says that it is that.
     marks_the_beginning: bool,
     timeout: Option<Duration>,
@@ -97,6 +99,7 @@ impl Watch {
             state,
             told: asked.since.unwrap_or(store.revision()),
             bookmarks: ask.says("allowWatchBookmarks"),
+            marked: 0,
             marks_the_beginning: asked.marks_the_beginning,
             timeout: timeout.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
         })
@@ -139,6 +142,11 @@ impl Watch {
         }
         self.told = self.told.max(store.revision());
         Some(lines)
+    }
+
+    /// The bookmark before the end; nothing where the last one told the same.
+    pub fn farewell(&mut self) -> Vec<u8> {
+        if self.marked == self.told { Vec::new() } else { self.bookmark() }
     }
 
     /// The bookmark of how far it is; nothing where the client wants none.
@@ -195,6 +203,7 @@ impl Watch {
     }
 
     fn mark(&mut self, lines: &mut Vec<u8>, is_beginning: bool) {
+        self.marked = self.told;
         let mut metadata = json!({ "resourceVersion": self.told.to_string() });
         if is_beginning {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });

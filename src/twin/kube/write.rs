@@ -4,10 +4,12 @@ use std::cell::RefCell;
 
 use serde_json::{Value, json};
 
+use super::json::written_len;
 use super::kinds::{DEFINITIONS, Served};
-use super::request::Ask;
+use super::request::{Ask, no_object};
 use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
+use super::twice;
 use super::typed::{self, Misfits};
 use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
 use crate::twin::physics::job;
@@ -42,6 +44,8 @@ pub struct Write<'a> {
     pub unknown: Unknown,
     /// Fields that stand twice in what is sent.
     pub twice: Vec<String>,
+    /// What is sent, where it is JSON.
+    pub text: &'a [u8],
     /// What the answer warns of.
     pub warnings: RefCell<Vec<String>>,
 }
@@ -68,6 +72,7 @@ impl Write<'_> {
         self.identify(&mut object)?;
         let misfits = self.read(world, &mut object)?;
         self.refuse(&misfits, None)?;
+        self.own_once(&mut object, "");
         if object["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
             return Err(status::unforeseen("resourceVersion should not be set on objects to be created"));
         }
@@ -93,6 +98,9 @@ impl Write<'_> {
         }
         self.admit(world, &name, &mut object)?;
         complete(world, self.cluster, self.served, &mut object);
+        if self.served.table == "persistentvolumes" {
+            object["status"]["lastPhaseTransitionTime"] = json!(world.now_text());
+        }
         self.validate(world, None, &object, &name)?;
         if self.served.table == "services" {
             self.address_is_free(world, &name, &object)?;
@@ -104,11 +112,17 @@ impl Write<'_> {
             }
             return Err(problem);
         }
+        if !self.dry_run {
+            fit(&mut object, applied)?;
+        }
         if self.dry_run {
             object["metadata"]["uid"] = json!("00000000-0000-4000-a000-000000000000");
             object["metadata"]["creationTimestamp"] = json!(world.now_text());
             if has_generation(self.served) {
                 object["metadata"]["generation"] = json!(1);
+            }
+            if self.served.table == "jobs.batch" {
+                job::select(&mut object);
             }
             return Ok(object);
         }
@@ -121,6 +135,7 @@ impl Write<'_> {
         is_named(&object, name)?;
         let misfits = self.read(world, &mut object)?;
         self.refuse(&misfits, None)?;
+        self.own_once(&mut object, "");
         let old = self.old(world, name)?;
         if self.served.custom && object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
             let wrong = status::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
@@ -140,6 +155,27 @@ impl Write<'_> {
             return Err(status::conflict(self.served, name, &why));
         }
         self.replace(world, old, object, false)
+    }
+
+    /// Takes away owners that stand there twice, and tells so.
+    fn own_once(&self, object: &mut Value, when: &str) {
+        let Some(owners) = object["metadata"].get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
+        let (mut seen, mut twice): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+        owners.retain(|owner| {
+            let is_new = !seen.contains(owner);
+            match is_new {
+                true => seen.push(owner.clone()),
+                false => twice.push(owner["uid"].as_str().unwrap_or_default().to_owned()),
+            }
+            is_new
+        });
+        if !twice.is_empty() {
+            self.warnings.borrow_mut().push(format!(
+                ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, \
+                 and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+                twice.join(", ")
+            ));
+        }
     }
 
     /// What the server advises against.
@@ -167,15 +203,22 @@ impl Write<'_> {
         let old = self.old(world, name)?;
         let mut object = self.patched(ask, &old)?;
         let sent = object.clone();
+        if !object.is_object() {
+            return Err(self.as_patch(ask, &sent, status::bad_request(no_object(&object))));
+        }
         self.is_here(&object)?;
         self.identify(&mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
         let misfits = self.read(world, &mut object).map_err(|problem| self.as_patch(ask, &sent, problem))?;
-        self.refuse(&misfits, Some(&self.echo(ask, &sent)))?;
+        if !misfits.unknown.is_empty() || !self.twice.is_empty() {
+            self.refuse(&misfits, Some(&self.echo(ask, &sent)))?;
+        }
         is_named(&object, name)?;
+        self.own_once(&mut object, " after mutating admission happens");
         self.replace(world, old, object, false)
     }
 
-    fn patched(&self, ask: &Ask<'_>, old: &Value) -> Result<Value, Problem> {
+    /// An object with a patch of one of three types.
+    pub fn patched(&self, ask: &Ask<'_>, old: &Value) -> Result<Value, Problem> {
         let form = |value: &Value| {
             let found = typed::json_type(value);
             format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
@@ -183,6 +226,9 @@ impl Write<'_> {
         match ask.media() {
             "application/merge-patch+json" => {
                 let patch = ask.patch("error decoding patch: ")?;
+                if patch.is_null() {
+                    return Err(status::bad_request("Invalid JSON Patch"));
+                }
                 if !patch.is_object() {
                     return Err(status::bad_request(format!("error decoding patch: {}", form(&patch))));
                 }
@@ -191,6 +237,9 @@ impl Write<'_> {
             "application/json-patch+json" => patch::json(old, &ask.patch("error decoding patch: ")?),
             "application/strategic-merge-patch+json" if !self.served.custom => {
                 let patch = ask.patch("")?;
+                if patch.is_null() {
+                    return Ok(old.clone());
+                }
                 if !patch.is_object() {
                     return Err(status::bad_request(form(&patch)));
                 }
@@ -201,11 +250,11 @@ impl Write<'_> {
     }
 
     /// Refuses a patch of another type before anything is looked up.
-    fn takes(&self, ask: &Ask<'_>) -> Result<(), Problem> {
+    pub fn takes(&self, ask: &Ask<'_>) -> Result<(), Problem> {
         let last = if self.served.custom { 3 } else { 4 };
         match ask.media() {
             media if PATCHES[..last].contains(&media) => Ok(()),
-            media if self.served.custom && PATCHES.contains(&media) => Err(status::unsupported_type(&PATCHES[..last])),
+            _ if self.served.custom => Err(status::unsupported_type(&PATCHES[..last])),
             _ => Err(status::unsupported_patch()),
         }
     }
@@ -216,7 +265,9 @@ impl Write<'_> {
             return ask.json().map(|patch| apply::go_value(&patch)).unwrap_or_default();
         }
         let mut sent = sent.clone();
-        remove(&mut sent["metadata"], "managedFields");
+        if let Some(metadata) = sent.get_mut("metadata") {
+            remove(metadata, "managedFields");
+        }
         sent.to_string()
     }
 
@@ -321,20 +372,26 @@ impl Write<'_> {
         if is_same(&old, &new) {
             return Ok(old);
         }
+        let generation = old["metadata"]["generation"].as_i64().filter(|_| differs_in_desire(&old, &new));
         if self.dry_run {
-            if let Some(generation) = old["metadata"]["generation"].as_i64().filter(|_| differs_in_desire(&old, &new)) {
+            if let Some(generation) = generation {
                 new["metadata"]["generation"] = json!(generation + 1);
             }
             return Ok(new);
         }
+        fit(&mut new, applied)?;
         let key = self.key(&name);
         let Some(store) = world.store_mut(self.cluster) else { return Ok(new) };
-        let stored = store.update(&self.served.table, new).cloned().unwrap_or_default();
-        if is_over(self.served, &stored) {
+        // What waited for nothing but this write goes with it.
+        if is_over(self.served, &new) {
             store.remove(&self.served.table, &key);
             world.forget(&format!("kube/{}", self.served.table), &format!("{}/{key}", self.cluster));
+            if let Some(generation) = generation {
+                new["metadata"]["generation"] = json!(generation + 1);
+            }
+            return Ok(new);
         }
-        Ok(stored)
+        Ok(store.update(&self.served.table, new).cloned().unwrap_or_default())
     }
 
     /// With what the write may not change taken from the old state.
@@ -520,9 +577,15 @@ impl Write<'_> {
 
     /// Refuses unknown fields where one asked for it; `patched` is how the server tells what a patch led to.
     fn refuse(&self, misfits: &Misfits, patched: Option<&str>) -> Result<(), Problem> {
-        let twice = self.twice.iter().map(|path| format!("duplicate field \"{path}\""));
-        let unknown = misfits.unknown.iter().map(|path| format!("unknown field \"{path}\""));
-        let told: Vec<String> = twice.chain(unknown).collect();
+        let twice = self.twice.iter().map(|path| (path, format!("duplicate field \"{path}\"")));
+        let unknown = misfits.unknown.iter().map(|path| (path, format!("unknown field \"{path}\"")));
+        let mut told: Vec<(&String, String)> = twice.chain(unknown).collect();
+        // Of custom kinds the server knows no order.
+        if told.len() > 1 && !self.served.custom {
+            let places = twice::places(self.text);
+            told.sort_by_key(|(path, _)| places.get(*path).copied().unwrap_or_default());
+        }
+        let told: Vec<String> = told.into_iter().map(|(_, told)| told).collect();
         if told.is_empty() || self.unknown == Unknown::Dropped {
             return Ok(());
         }
@@ -619,6 +682,28 @@ impl Write<'_> {
     }
 }
 
+/// Bytes that etcd takes in one request, and of one message to it.
+const STORED_MAX: usize = 3 << 19;
+const SENT_MAX: usize = 2 << 20;
+
+/// Refuses what etcd would not take. Notes of who owns what are given up for it, but not those of an apply.
+fn fit(object: &mut Value, applied: bool) -> Result<(), Problem> {
+    let mut bytes = written_len(object);
+    if bytes > STORED_MAX && !applied {
+        remove(&mut object["metadata"], "managedFields");
+        bytes = written_len(object);
+    }
+    if bytes <= STORED_MAX {
+        return Ok(());
+    }
+    if bytes <= SENT_MAX {
+        return Err(status::unforeseen("etcdserver: request is too large"));
+    }
+    Err(status::unforeseen(format!(
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max ({bytes} vs. {SENT_MAX})"
+    )))
+}
+
 /// Types that the definition of a custom kind makes; none of a built-in kind.
 struct OwnTypes(Option<Schema>);
 
@@ -688,8 +773,10 @@ pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Valu
         defaults::allocate(store, object);
     }
     if served.table == DEFINITIONS {
-        let before = object.clone();
+        let mut before = object.clone();
         crd::establish(object, &world.now_text());
+        // Which versions are stored is nobody's.
+        before["status"]["storedVersions"] = object["status"]["storedVersions"].clone();
         let shape = schema::of(&before);
         fields::note_update(shape, Some(&before), object, "kube-apiserver", "status", &world.now_text());
     }
@@ -957,6 +1044,47 @@ mod tests {
         let (code, problem) = wire.put(&format!("{MAPS}/a"), made);
         let message = "ConfigMap \"a\" is invalid: data: Forbidden: field is immutable when `immutable` is set";
         assert_eq!((code, problem["message"].as_str()), (422, Some(message)));
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["annotations"] = json!({ "a": "x".repeat(256 << 10) });
+        let (code, problem) = wire.post(MAPS, map);
+        let why = "metadata.annotations: Too long: may not be more than 262144 bytes";
+        assert_eq!((code, problem["message"].as_str().unwrap().split_once(": ").unwrap().1), (422, why));
+        let mut map = config_map("a");
+        map["data"] = json!({ "a": "x".repeat((1 << 20) + 1) });
+        let (code, problem) = wire.post(MAPS, map);
+        let why = "[]: Too long: may not be more than 1048576 bytes";
+        assert_eq!((code, problem["message"].as_str().unwrap().split_once(": ").unwrap().1), (422, why));
+        for (bytes, why) in
+            [(3 << 19, "etcdserver: request is too large"), (5 << 19, "rpc error: code = ResourceExhausted")]
+        {
+            let mut large = pod("a");
+            large["spec"]["containers"][0]["args"] = json!(["x".repeat(bytes)]);
+            let (code, problem) = wire.post("/api/v1/namespaces/default/pods", large);
+            assert!(code == 500 && problem["message"].as_str().unwrap().starts_with(why), "{}", problem["message"]);
+        }
+        let (code, problem) = wire.send(&format!("POST {MAPS}"), &[], &vec![b' '; super::super::BODY_MAX + 1]);
+        let why = "Request entity too large: limit is 3145728";
+        assert_eq!((code, problem["message"].as_str()), (413, Some(why)));
+    }
+
+    #[test]
+    fn the_last_finalizer_takes_the_object_with_it_at_once() {
+        let mut wire = Wire::new();
+        let mut map = config_map("a");
+        map["metadata"]["finalizers"] = json!(["x.io/hold"]);
+        assert_eq!(wire.post(MAPS, map).0, 201);
+        let (_, ending) = wire.delete(&format!("{MAPS}/a"));
+        let since = ending["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        let free = json!({ "metadata": { "finalizers": null } });
+        assert_eq!(wire.patch(&format!("{MAPS}/a"), "application/merge-patch+json", free).0, 200);
+        let (_, events) = wire.get(&format!("{MAPS}?watch=1&resourceVersion={since}"));
+        let events: Vec<&str> = events.as_str().unwrap().lines().collect();
+        assert!(events.len() == 1 && events[0].starts_with(r#"{"type":"DELETED""#), "{events:?}");
     }
 
     #[test]

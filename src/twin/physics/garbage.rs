@@ -137,16 +137,17 @@ fn release(world: &mut World, cluster: &str, kind: &str, key: &str) {
 /// Takes a finalizer away; an object without any that somebody deleted is gone.
 fn finish(world: &mut World, cluster: &str, kind: &str, key: &str, finalizer: &str) {
     let Some(store) = world.store_mut(cluster) else { return };
+    let Some(object) = store.get(kind, key) else { return };
+    // Pods end in their own time.
+    if kind != "pods" && list(&object["metadata"]["finalizers"]).iter().all(|one| one == finalizer) {
+        store.remove(kind, key);
+        return;
+    }
     store.change(kind, key, |object| {
         if let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() {
             finalizers.retain(|one| one != finalizer);
         }
     });
-    let is_free = store.get(kind, key).is_some_and(|object| list(&object["metadata"]["finalizers"]).is_empty());
-    // Pods end in their own time.
-    if is_free && kind != "pods" {
-        store.remove(kind, key);
-    }
 }
 
 fn end_namespaces(world: &mut World) {

@@ -43,6 +43,10 @@ pub fn select(job: &mut Value) {
             labels[key] = value.clone();
         }
     }
+    // A Job without labels gets those of its pods.
+    if job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty) {
+        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+    }
     let selected = &mut job["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"];
     if selected.is_null() {
         *selected = uid;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::twin::kube::quantity::Quantity;
+
 /// Whether labels fit a selector of `matchLabels` and `matchExpressions`. An empty selector fits everything.
 pub fn matches(selector: &Value, labels: &Value) -> bool {
     let plain = selector["matchLabels"].as_object().into_iter().flatten();
@@ -88,26 +90,7 @@ pub fn thousandths(quantity: &Value) -> i128 {
         Value::String(written) => Cow::Borrowed(written.as_str()),
         other => Cow::Owned(other.to_string()),
     };
-    let end = written.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(written.len());
-    let (number, unit) = written.split_at(end);
-    let factor: i128 = match unit {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        _ => 0,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: i128 = whole.parse().unwrap_or(0);
-    let part: i128 = fraction.parse().unwrap_or(0);
-    let scale = 10_i128.pow(u32::try_from(fraction.len().min(12)).unwrap_or(0));
-    whole * factor + part * factor / scale
+    Quantity::parse(&written).map_or(0, |quantity| quantity.thousandths())
 }
 
 /// The items of a list; none where there is no list.

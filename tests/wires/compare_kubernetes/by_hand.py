@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.control_plane import ControlPlane
 
-from . import compare, fuzz, story
+from . import compare, connections, fuzz, story
 from .twin import Twin
 
 
@@ -16,6 +16,8 @@ def main() -> int:
     line.add_argument("stories", nargs="*", help="parts of names of stories; default: all")
     line.add_argument("--fuzz", type=float, metavar="SECONDS", help="runs the fuzzer instead")
     line.add_argument("--seed", type=int, default=1)
+    line.add_argument("--connections", action="store_true", help="compares connections that break instead")
+    line.add_argument("--known", action="store_true", help="tells known differences too")
     asked = line.parse_args()
     work = Path(tempfile.mkdtemp(prefix="ekskit-compare-"))
     # Everybody is known by a certificate: nobody listens for tokens.
@@ -29,8 +31,12 @@ def main() -> int:
                 totals = fuzz.run(real, twin.server, asked.seed, asked.fuzz)
                 print(totals)
                 return 1 if totals.found else 0
+            if asked.connections:
+                broken = connections.compare(real, twin.server, twin.pid)
+                print("\n".join([*broken, f"{len(connections.CASES)} connections that break: {len(broken)} differ"]))
+                return 1 if broken else 0
             outcome = compare.compare(real, twin.server, story.load(asked.stories), all_of_them=not asked.stories)
-            print(outcome)
+            print("\n".join([*map(str, outcome.told if asked.known else []), str(outcome)]))
             return 0 if outcome.holds else 1
     finally:
         plane.stop()

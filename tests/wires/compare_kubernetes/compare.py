@@ -1,9 +1,10 @@
 """Tells every story to both servers and holds the differences against the list of known ones."""
 
-import fnmatch
+import re
 import ssl
 import uuid
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Outcome:
     known: int = 0
     causes: Counter = field(default_factory=Counter)
     unknown: list = field(default_factory=list)
+    told: list = field(default_factory=list)  # differences that are known
     stale: list = field(default_factory=list)
 
     @property
@@ -50,7 +52,7 @@ def compare(real: Server, twin: Server, stories: list[Story], all_of_them: bool)
     run = uuid.uuid4().hex[:6]
     for number, story in enumerate(stories):
         namespace = f"c{run}-{number}"
-        answers = [mapped(Teller(server).tell(story, namespace), namespace) for server in (real, twin)]
+        answers = told(real, twin, story, namespace)
         for step, ours, theirs in zip(story.steps, *answers, strict=True):
             where = f"{story.name}/{step['name']}"
             found = difference.between(where, ours, theirs)
@@ -60,6 +62,7 @@ def compare(real: Server, twin: Server, stories: list[Story], all_of_them: bool)
                 outcome.equal += 1
             elif all(causes.values()):
                 outcome.known += 1
+                outcome.told += [one.difference for one in causes]
                 outcome.causes.update({row[0] for row in causes.values()})
                 met.update(causes.values())
             else:
@@ -79,7 +82,17 @@ class _Row:
 def _cause(row: _Row, rows: list[tuple[str, str]]):
     """`story/step path`, with `*` for anything."""
     at = f"{row.difference.step} {row.difference.path}"
-    return next((one for one in rows if fnmatch.fnmatchcase(at, one[1])), None)
+    return next((one for one in rows if re.fullmatch(re.escape(one[1]).replace(r"\*", ".*"), at)), None)
+
+
+def told(real: Server, twin: Server, story: Story, namespace: str, own: str | None = None) -> list[list]:
+    """The answers of both, which are asked at the same time; `own` is what they may name otherwise in every run."""
+
+    def answers(server: Server):
+        return mapped(Teller(server).tell(story, namespace), own or namespace)
+
+    with ThreadPoolExecutor() as both:
+        return list(both.map(answers, (real, twin)))
 
 
 def mapped(answers, namespace):

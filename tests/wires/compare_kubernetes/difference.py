@@ -15,6 +15,7 @@ IGNORED = {
     "PEM and certificates": "each cluster has its own authority",
     "the order of managedFields and of conflicts": "by time to the second there, by chance here",
     "the address of the server": "each listens on its own",
+    "bytes of a message to etcd": "it holds protobuf, and its own frame",
     "what kube-controller-manager writes": "its managedFields, the status of Deployments, the revision annotation",
 }
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -22,9 +23,11 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 PEM = re.compile(r"-----BEGIN.*", re.S)
 ADDRESS = re.compile(r"\b172\.20\.\d+\.\d+\b")
 TOKEN_VOLUME = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
-VERSION = re.compile(r'(resourceVersion\\?":\\?"|in record \(|current: )\d+(?![-0-9a-f])')
+VERSION = re.compile(r'(resourceVersion\\?":\\?"|in record \(|in the precondition \(|current: )\d+(?![-0-9a-f])')
+SENT = re.compile(r"(larger than max )\(\d+ vs")
 CONTROLLERS = {"kube-controller-manager"}
 NUMBERED = {"resourceVersion", "continue"}
+SHOWN_MAX = 3000
 GIVEN = {"clusterIP", "nodePort", "healthCheckNodePort"}
 
 
@@ -36,7 +39,12 @@ class Difference:
     twin: object
 
     def __str__(self) -> str:
-        return f"{self.step}\n    {self.path}\n      real {self.real!r}\n      twin {self.twin!r}"
+        return f"{self.step}\n    {self.path}\n      real {_short(self.real)}\n      twin {_short(self.twin)}"
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_MAX else f"{text[:SHOWN_MAX]}… ({len(text)} letters)"
 
 
 def between(step: str, real: Answer, twin: Answer) -> list[Difference]:
@@ -103,7 +111,7 @@ def mask(value, key: str = "", generated: bool = False):
         if key == "name" and generated and len(value) > 5:
             return value[:-5] + "<random>"
         value = TOKEN_VOLUME.sub("kube-api-access-<random>", VERSION.sub(r"\1<number>", value))
-        value = ADDRESS.sub("<given>", value)
+        value = SENT.sub(r"\1(<bytes> vs", ADDRESS.sub("<given>", value))
         return PEM.sub("<pem>", TIME.sub("<time>", UID.sub("<uid>", value)))
     if key in GIVEN and isinstance(value, int):
         return "<given>"

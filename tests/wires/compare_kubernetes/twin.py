@@ -17,5 +17,9 @@ class Twin:
         self.server = Server("twin", self._served.told["server"], tls=self._served.tls, token=self._served.token)
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._served.pid
+
     def __exit__(self, *_) -> None:
         self._served.stop()

@@ -10,41 +10,62 @@ use super::{Cell, Column, age, pod, selector};
 /// What a cell of a column shows of an object.
 type Show = fn(&Seen<'_>) -> Value;
 
-const fn column(name: &'static str, of: &'static str, format: &'static str, priority: i64, cell: Show) -> Column {
-    Column {
-        name: Cow::Borrowed(name),
-        of: Cow::Borrowed(of),
-        format: Cow::Borrowed(format),
-        priority,
-        cell: Cell::Of(cell),
-    }
+const fn column(name: &'static str, of: &'static str, format: &'static str, priority: i64, cell: Cell) -> Column {
+    Column { name: Cow::Borrowed(name), of: Cow::Borrowed(of), format: Cow::Borrowed(format), priority, cell }
 }
 
 const fn text(name: &'static str, cell: Show) -> Column {
-    column(name, "string", "", 0, cell)
+    column(name, "string", "", 0, Cell::Of(cell))
 }
 
-const fn number(name: &'static str, cell: Show) -> Column {
-    column(name, "integer", "", 0, cell)
+/// What stands in a field.
+const fn field(name: &'static str, path: &'static str) -> Column {
+    field_or(name, path, "")
+}
+
+/// What stands in a field, or that nothing does.
+const fn field_or(name: &'static str, path: &'static str, none: &'static str) -> Column {
+    column(name, "string", "", 0, Cell::Field { path, none })
+}
+
+/// The number in a field, 0 where there is none.
+const fn number(name: &'static str, path: &'static str) -> Column {
+    column(name, "integer", "", 0, Cell::Number(path))
+}
+
+/// How many entries the list in a field has.
+const fn count(name: &'static str, path: &'static str) -> Column {
+    column(name, "integer", "", 0, Cell::Count(path))
 }
 
 const fn flag(name: &'static str, cell: Show) -> Column {
-    column(name, "boolean", "", 0, cell)
+    column(name, "boolean", "", 0, Cell::Of(cell))
 }
 
 /// Shown only when all is to be shown.
 const fn wide(name: &'static str, cell: Show) -> Column {
-    column(name, "string", "", 1, cell)
+    apart(text(name, cell))
+}
+
+/// The same column, shown only when all is to be shown.
+const fn apart(mut column: Column) -> Column {
+    column.priority = 1;
+    column
 }
 
 /// Names the row.
 const fn naming(name: &'static str, cell: Show) -> Column {
-    column(name, "string", "name", 0, cell)
+    column(name, "string", "name", 0, Cell::Of(cell))
 }
 
-const NAME: Column = naming("Name", |seen| seen.shown("/metadata/name"));
+const NAME: Column = column("Name", "string", "name", 0, Cell::Field { path: "/metadata/name", none: "" });
 const AGE: Column = text("Age", |seen| json!(seen.since("/metadata/creationTimestamp")));
-const CREATED: Column = column("Created At", "date", "", 0, |seen| seen.shown("/metadata/creationTimestamp"));
+const CREATED: Column =
+    column("Created At", "date", "", 0, Cell::Field { path: "/metadata/creationTimestamp", none: "" });
+/// Of kinds that keep a number of pods.
+const DESIRED: Column = number("Desired", "/spec/replicas");
+const CURRENT: Column = number("Current", "/status/replicas");
+const RUNNING: Column = number("Ready", "/status/readyReplicas");
 
 const CONTAINERS: Column = wide("Containers", |seen| json!(joined(containers(seen), "name")));
 const IMAGES: Column = wide("Images", |seen| json!(joined(containers(seen), "image")));
@@ -160,8 +181,8 @@ fn at_port(ip: &str, port: &Value) -> String {
 
 const EVENTS: &[Column] = &[
     text("Last Seen", |seen| json!(last_seen(seen))),
-    text("Type", |seen| seen.shown("/type")),
-    text("Reason", |seen| seen.shown("/reason")),
+    field("Type", "/type"),
+    field("Reason", "/reason"),
     text("Object", |seen| {
         let about = about(seen);
         let kind = as_text(&about["kind"]).to_lowercase();
@@ -173,7 +194,7 @@ const EVENTS: &[Column] = &[
     text("Message", |seen| json!(as_text(either(seen, "/message", "/note")).trim())),
     wide("First Seen", |seen| json!(first_seen(seen))),
     wide("Count", |seen| json!(times(seen))),
-    column("Name", "string", "name", 1, |seen| seen.shown("/metadata/name")),
+    apart(NAME),
 ];
 
 /// A field of an event, which is called otherwise in `events.k8s.io`.
@@ -216,7 +237,7 @@ fn source(seen: &Seen<'_>) -> String {
     if host.is_empty() { component } else { format!("{component}, {host}") }
 }
 
-const NAMESPACES: &[Column] = &[NAME, text("Status", |seen| seen.shown("/status/phase")), AGE];
+const NAMESPACES: &[Column] = &[NAME, field("Status", "/status/phase"), AGE];
 
 const NODES: &[Column] = &[
     NAME,
@@ -231,10 +252,10 @@ const NODES: &[Column] = &[
     }),
     text("Roles", |seen| json!(roles(seen))),
     AGE,
-    text("Version", |seen| seen.shown("/status/nodeInfo/kubeletVersion")),
+    field("Version", "/status/nodeInfo/kubeletVersion"),
     wide("Internal-IP", |seen| json!(address(seen, "InternalIP"))),
     wide("External-IP", |seen| json!(address(seen, "ExternalIP"))),
-    wide("OS-Image", |seen| seen.or("/status/nodeInfo/osImage", "<unknown>")),
+    apart(field_or("OS-Image", "/status/nodeInfo/osImage", "<unknown>")),
     wide("Kernel-Version", |seen| {
         let kernel = as_text(&seen.or("/status/nodeInfo/kernelVersion", "<unknown>"));
         match seen.text("/status/nodeInfo/architecture") {
@@ -242,7 +263,7 @@ const NODES: &[Column] = &[
             architecture => json!(format!("{kernel} ({architecture})")),
         }
     }),
-    wide("Container-Runtime", |seen| seen.or("/status/nodeInfo/containerRuntimeVersion", "<unknown>")),
+    apart(field_or("Container-Runtime", "/status/nodeInfo/containerRuntimeVersion", "<unknown>")),
 ];
 
 fn roles(seen: &Seen<'_>) -> String {
@@ -270,7 +291,7 @@ fn address(seen: &Seen<'_>, of: &str) -> String {
 const CLAIMS: &[Column] = &[
     NAME,
     text("Status", phase),
-    text("Volume", |seen| seen.shown("/spec/volumeName")),
+    field("Volume", "/spec/volumeName"),
     text("Capacity", |seen| {
         let bound = !seen.text("/spec/volumeName").is_empty();
         if bound { seen.or("/status/capacity/storage", "0") } else { json!("") }
@@ -280,16 +301,16 @@ const CLAIMS: &[Column] = &[
         json!(if bound { access(seen.items("/status/accessModes")) } else { String::new() })
     }),
     text("StorageClass", storage_class),
-    text("VolumeAttributesClass", |seen| seen.or("/spec/volumeAttributesClassName", "<unset>")),
+    field_or("VolumeAttributesClass", "/spec/volumeAttributesClassName", "<unset>"),
     AGE,
-    wide("VolumeMode", |seen| seen.or("/spec/volumeMode", "<unset>")),
+    apart(field_or("VolumeMode", "/spec/volumeMode", "<unset>")),
 ];
 
 const VOLUMES: &[Column] = &[
     NAME,
-    text("Capacity", |seen| seen.or("/spec/capacity/storage", "0")),
+    field_or("Capacity", "/spec/capacity/storage", "0"),
     text("Access Modes", |seen| json!(access(seen.items("/spec/accessModes")))),
-    text("Reclaim Policy", |seen| seen.shown("/spec/persistentVolumeReclaimPolicy")),
+    field("Reclaim Policy", "/spec/persistentVolumeReclaimPolicy"),
     text("Status", phase),
     text("Claim", |seen| {
         let claim = seen.at("/spec/claimRef");
@@ -297,10 +318,10 @@ const VOLUMES: &[Column] = &[
         json!(if claim.is_null() { String::new() } else { name })
     }),
     text("StorageClass", storage_class),
-    text("VolumeAttributesClass", |seen| seen.or("/spec/volumeAttributesClassName", "<unset>")),
-    text("Reason", |seen| seen.shown("/status/reason")),
+    field_or("VolumeAttributesClass", "/spec/volumeAttributesClassName", "<unset>"),
+    field("Reason", "/status/reason"),
     AGE,
-    wide("VolumeMode", |seen| seen.or("/spec/volumeMode", "<unset>")),
+    apart(field_or("VolumeMode", "/spec/volumeMode", "<unset>")),
 ];
 
 fn phase(seen: &Seen<'_>) -> Value {
@@ -328,9 +349,9 @@ const PODS: &[Column] = &[
     text("Status", |seen| json!(pod::summary(seen).reason)),
     text("Restarts", |seen| json!(pod::summary(seen).restarts(seen.now))),
     AGE,
-    wide("IP", |seen| seen.or("/status/podIPs/0/ip", "<none>")),
-    wide("Node", |seen| seen.or("/spec/nodeName", "<none>")),
-    wide("Nominated Node", |seen| seen.or("/status/nominatedNodeName", "<none>")),
+    apart(field_or("IP", "/status/podIPs/0/ip", "<none>")),
+    apart(field_or("Node", "/spec/nodeName", "<none>")),
+    apart(field_or("Nominated Node", "/status/nominatedNodeName", "<none>")),
     wide("Readiness Gates", |seen| json!(pod::gates(seen))),
 ];
 
@@ -343,9 +364,9 @@ const POD_TEMPLATES: &[Column] = &[
 
 const REPLICATION_CONTROLLERS: &[Column] = &[
     NAME,
-    number("Desired", |seen| json!(seen.number("/spec/replicas"))),
-    number("Current", |seen| json!(seen.number("/status/replicas"))),
-    number("Ready", |seen| json!(seen.number("/status/readyReplicas"))),
+    DESIRED,
+    CURRENT,
+    RUNNING,
     AGE,
     CONTAINERS,
     IMAGES,
@@ -365,13 +386,12 @@ fn quota(seen: &Seen<'_>, limits: bool) -> String {
     ours.map(|(name, hard)| format!("{name}: {}/{}", used(name), as_text(hard))).collect::<Vec<_>>().join(", ")
 }
 
-const SECRETS: &[Column] =
-    &[NAME, text("Type", |seen| seen.shown("/type")), text("Data", |seen| json!(seen.count("/data"))), AGE];
+const SECRETS: &[Column] = &[NAME, field("Type", "/type"), text("Data", |seen| json!(seen.count("/data"))), AGE];
 
 const SERVICES: &[Column] = &[
     NAME,
-    text("Type", |seen| seen.shown("/spec/type")),
-    text("Cluster-IP", |seen| seen.or("/spec/clusterIPs/0", "<none>")),
+    field("Type", "/spec/type"),
+    field_or("Cluster-IP", "/spec/clusterIPs/0", "<none>"),
     text("External-IP", |seen| json!(external_ip(seen))),
     text("Port(s)", |seen| json!(ports(seen.items("/spec/ports")))),
     AGE,
@@ -434,11 +454,11 @@ const REVISIONS: &[Column] = &[
 
 const DAEMON_SETS: &[Column] = &[
     NAME,
-    number("Desired", |seen| json!(seen.number("/status/desiredNumberScheduled"))),
-    number("Current", |seen| json!(seen.number("/status/currentNumberScheduled"))),
-    number("Ready", |seen| json!(seen.number("/status/numberReady"))),
-    number("Up-to-date", |seen| json!(seen.number("/status/updatedNumberScheduled"))),
-    number("Available", |seen| json!(seen.number("/status/numberAvailable"))),
+    number("Desired", "/status/desiredNumberScheduled"),
+    number("Current", "/status/currentNumberScheduled"),
+    number("Ready", "/status/numberReady"),
+    number("Up-to-date", "/status/updatedNumberScheduled"),
+    number("Available", "/status/numberAvailable"),
     text("Node Selector", |seen| json!(selector::labels(seen.at("/spec/template/spec/nodeSelector")))),
     AGE,
     CONTAINERS,
@@ -460,16 +480,7 @@ const DEPLOYMENTS: &[Column] = &[
     wide("Selector", |seen| json!(selector::bare(seen.at("/spec/selector")))),
 ];
 
-const REPLICA_SETS: &[Column] = &[
-    NAME,
-    number("Desired", |seen| json!(seen.number("/spec/replicas"))),
-    number("Current", |seen| json!(seen.number("/status/replicas"))),
-    number("Ready", |seen| json!(seen.number("/status/readyReplicas"))),
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    SELECTOR,
-];
+const REPLICA_SETS: &[Column] = &[NAME, DESIRED, CURRENT, RUNNING, AGE, CONTAINERS, IMAGES, SELECTOR];
 
 const STATEFUL_SETS: &[Column] = &[NAME, READY, AGE, CONTAINERS, IMAGES];
 
@@ -479,7 +490,7 @@ const AUTOSCALERS: &[Column] = &[
         json!(format!("{}/{}", seen.text("/spec/scaleTargetRef/kind"), seen.text("/spec/scaleTargetRef/name")))
     }),
     text("Targets", |seen| json!(targets(seen))),
-    text("MinPods", |seen| seen.or("/spec/minReplicas", "<unset>")),
+    field_or("MinPods", "/spec/minReplicas", "<unset>"),
     text("MaxPods", |seen| json!(seen.number("/spec/maxReplicas"))),
     text("Replicas", |seen| json!(seen.number("/status/currentReplicas"))),
     AGE,
@@ -526,14 +537,14 @@ fn target(metric: &Value, actual: &Value) -> String {
 
 const CRON_JOBS: &[Column] = &[
     NAME,
-    text("Schedule", |seen| seen.shown("/spec/schedule")),
-    text("Timezone", |seen| seen.or("/spec/timeZone", "<none>")),
+    field("Schedule", "/spec/schedule"),
+    field_or("Timezone", "/spec/timeZone", "<none>"),
     flag("Suspend", |seen| match seen.at("/spec/suspend").as_bool() {
         Some(true) => json!("True"),
         Some(false) => json!("False"),
         None => json!("<unset>"),
     }),
-    number("Active", |seen| json!(seen.count("/status/active"))),
+    count("Active", "/status/active"),
     text("Last Schedule", |seen| match seen.at("/status/lastScheduleTime") {
         Value::Null => json!("<none>"),
         then => json!(age::since(then, seen.now)),
@@ -573,9 +584,9 @@ const JOBS: &[Column] = &[
 
 const BUDGETS: &[Column] = &[
     NAME,
-    text("Min Available", |seen| seen.or("/spec/minAvailable", "N/A")),
-    text("Max Unavailable", |seen| seen.or("/spec/maxUnavailable", "N/A")),
-    number("Allowed Disruptions", |seen| json!(seen.number("/status/disruptionsAllowed"))),
+    field_or("Min Available", "/spec/minAvailable", "N/A"),
+    field_or("Max Unavailable", "/spec/maxUnavailable", "N/A"),
+    number("Allowed Disruptions", "/status/disruptionsAllowed"),
     AGE,
 ];
 
@@ -583,7 +594,7 @@ const BUDGETS: &[Column] = &[
 
 const INGRESSES: &[Column] = &[
     NAME,
-    text("Class", |seen| seen.or("/spec/ingressClassName", "<none>")),
+    field_or("Class", "/spec/ingressClassName", "<none>"),
     text("Hosts", |seen| json!(hosts(seen.items("/spec/rules")))),
     text("Address", |seen| json!(balancers(seen).join(","))),
     text("Ports", |seen| json!(if seen.items("/spec/tls").is_empty() { "80" } else { "80, 443" })),
@@ -604,7 +615,7 @@ fn hosts(rules: &[Value]) -> String {
 
 const INGRESS_CLASSES: &[Column] = &[
     naming("Name", |seen| default_name(seen, &["ingressclass.kubernetes.io/is-default-class"])),
-    text("Controller", |seen| seen.shown("/spec/controller")),
+    field("Controller", "/spec/controller"),
     text("Parameters", |seen| {
         let parameters = seen.at("/spec/parameters");
         let group = parameters["apiGroup"].as_str().map(|group| format!(".{group}")).unwrap_or_default();
@@ -648,7 +659,7 @@ fn list(items: &[Value]) -> String {
 
 const SLICES: &[Column] = &[
     NAME,
-    text("AddressType", |seen| seen.shown("/addressType")),
+    field("AddressType", "/addressType"),
     text("Ports", |seen| {
         let port = |port: &Value| match (&port["port"], &port["name"]) {
             (Value::Null, Value::Null) => "*".to_owned(),
@@ -695,8 +706,8 @@ fn subjects(seen: &Seen<'_>, kind: &str) -> String {
 const SIGNING_REQUESTS: &[Column] = &[
     NAME,
     AGE,
-    text("SignerName", |seen| seen.or("/spec/signerName", "<none>")),
-    text("Requestor", |seen| seen.shown("/spec/username")),
+    field_or("SignerName", "/spec/signerName", "<none>"),
+    field("Requestor", "/spec/username"),
     text("RequestedDuration", |seen| match seen.at("/spec/expirationSeconds").as_i64() {
         Some(seconds) => json!(age::text(jiff::SignedDuration::from_secs(seconds))),
         None => json!("<none>"),
@@ -730,16 +741,16 @@ const CSI_DRIVERS: &[Column] = &[
     AGE,
 ];
 
-const CSI_NODES: &[Column] = &[NAME, number("Drivers", |seen| json!(seen.count("/spec/drivers"))), AGE];
+const CSI_NODES: &[Column] = &[NAME, count("Drivers", "/spec/drivers"), AGE];
 
 const STORAGE_CLASSES: &[Column] = &[
     naming("Name", |seen| {
         let marks = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
         default_name(seen, &marks)
     }),
-    text("Provisioner", |seen| seen.shown("/provisioner")),
-    text("ReclaimPolicy", |seen| seen.or("/reclaimPolicy", "Delete")),
-    text("VolumeBindingMode", |seen| seen.or("/volumeBindingMode", "Immediate")),
+    field("Provisioner", "/provisioner"),
+    field_or("ReclaimPolicy", "/reclaimPolicy", "Delete"),
+    field_or("VolumeBindingMode", "/volumeBindingMode", "Immediate"),
     text("AllowVolumeExpansion", |seen| seen.flag("/allowVolumeExpansion", false)),
     AGE,
 ];
@@ -747,13 +758,13 @@ const STORAGE_CLASSES: &[Column] = &[
 const ATTACHMENTS: &[Column] = &[
     NAME,
     naming("Attacher", |seen| seen.shown("/spec/attacher")),
-    text("PV", |seen| seen.shown("/spec/source/persistentVolumeName")),
-    text("Node", |seen| seen.shown("/spec/nodeName")),
+    field("PV", "/spec/source/persistentVolumeName"),
+    field("Node", "/spec/nodeName"),
     flag("Attached", |seen| seen.flag("/status/attached", false)),
     AGE,
 ];
 
-const ATTRIBUTES_CLASSES: &[Column] = &[NAME, text("DriverName", |seen| seen.shown("/driverName")), AGE];
+const ATTRIBUTES_CLASSES: &[Column] = &[NAME, field("DriverName", "/driverName"), AGE];
 
 // ---- the server itself
 
@@ -771,11 +782,11 @@ const API_SERVICES: &[Column] = &[
     AGE,
 ];
 
-const WEBHOOKS: &[Column] = &[NAME, number("Webhooks", |seen| json!(seen.count("/webhooks"))), AGE];
+const WEBHOOKS: &[Column] = &[NAME, count("Webhooks", "/webhooks"), AGE];
 
 const POLICIES: &[Column] = &[
     NAME,
-    number("Validations", |seen| json!(seen.count("/spec/validations"))),
+    count("Validations", "/spec/validations"),
     text("ParamKind", |seen| match seen.at("/spec/paramKind") {
         Value::Null => json!("<unset>"),
         kind => json!(format!("{}/{}", as_text(&kind["apiVersion"]), as_text(&kind["kind"]))),
@@ -785,7 +796,7 @@ const POLICIES: &[Column] = &[
 
 const POLICY_BINDINGS: &[Column] = &[
     NAME,
-    text("PolicyName", |seen| seen.shown("/spec/policyName")),
+    field("PolicyName", "/spec/policyName"),
     text("ParamRef", |seen| {
         let param = seen.at("/spec/paramRef");
         match (as_text(&param["name"]), param["namespace"].as_str()) {
@@ -799,28 +810,28 @@ const POLICY_BINDINGS: &[Column] = &[
 
 const PRIORITIES: &[Column] = &[
     NAME,
-    number("Value", |seen| json!(seen.number("/value"))),
+    number("Value", "/value"),
     flag("Global-Default", |seen| seen.flag("/globalDefault", false)),
     AGE,
-    text("PreemptionPolicy", |seen| seen.shown("/preemptionPolicy")),
+    field("PreemptionPolicy", "/preemptionPolicy"),
 ];
 
-const LEASES: &[Column] = &[NAME, text("Holder", |seen| seen.shown("/spec/holderIdentity")), AGE];
+const LEASES: &[Column] = &[NAME, field("Holder", "/spec/holderIdentity"), AGE];
 
-const RUNTIME_CLASSES: &[Column] = &[NAME, text("Handler", |seen| seen.shown("/handler")), AGE];
+const RUNTIME_CLASSES: &[Column] = &[NAME, field("Handler", "/handler"), AGE];
 
 const FLOW_SCHEMAS: &[Column] = &[
     NAME,
-    text("PriorityLevel", |seen| seen.shown("/spec/priorityLevelConfiguration/name")),
+    field("PriorityLevel", "/spec/priorityLevelConfiguration/name"),
     text("MatchingPrecedence", |seen| json!(seen.number("/spec/matchingPrecedence"))),
-    text("DistinguisherMethod", |seen| seen.or("/spec/distinguisherMethod/type", "<none>")),
+    field_or("DistinguisherMethod", "/spec/distinguisherMethod/type", "<none>"),
     AGE,
     text("MissingPL", |seen| seen.condition("Dangling").map_or(json!("?"), |one| one["status"].clone())),
 ];
 
 const PRIORITY_LEVELS: &[Column] = &[
     NAME,
-    text("Type", |seen| seen.shown("/spec/type")),
+    field("Type", "/spec/type"),
     text("NominalConcurrencyShares", |seen| limited(seen, "nominalConcurrencyShares")),
     text("Queues", |seen| limited(seen, "limitResponse/queuing/queues")),
     text("HandSize", |seen| limited(seen, "limitResponse/queuing/handSize")),
@@ -853,10 +864,5 @@ const RESOURCE_CLAIMS: &[Column] = &[
     AGE,
 ];
 
-const RESOURCE_SLICES: &[Column] = &[
-    NAME,
-    text("Node", |seen| seen.shown("/spec/nodeName")),
-    text("Driver", |seen| seen.shown("/spec/driver")),
-    text("Pool", |seen| seen.shown("/spec/pool/name")),
-    AGE,
-];
+const RESOURCE_SLICES: &[Column] =
+    &[NAME, field("Node", "/spec/nodeName"), field("Driver", "/spec/driver"), field("Pool", "/spec/pool/name"), AGE];

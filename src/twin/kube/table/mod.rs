@@ -44,6 +44,12 @@ struct Column {
 enum Cell {
     /// Of an object of a built-in kind.
     Of(fn(&Seen<'_>) -> Value),
+    /// What stands in a field, or what is shown where nothing does.
+    Field { path: &'static str, none: &'static str },
+    /// The number in a field, 0 where there is none.
+    Number(&'static str),
+    /// How many entries the list in a field has.
+    Count(&'static str),
     /// What a definition points at.
     At(JsonPath),
     /// A path of a definition that nobody understands.
@@ -58,6 +64,9 @@ impl Column {
     fn value(&self, seen: &Seen<'_>) -> Value {
         match &self.cell {
             Cell::Of(cell) => cell(seen),
+            Cell::Field { path, none } => seen.or(path, none),
+            Cell::Number(path) => json!(seen.number(path)),
+            Cell::Count(path) => json!(seen.count(path)),
             Cell::At(path) => custom::cell(&self.of, path.first(seen.object), seen.now),
             Cell::Nowhere => Value::Null,
         }
