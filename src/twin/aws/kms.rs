@@ -43,6 +43,9 @@ const ALIASES: &str = "kms/aliases";
 
 const DAY: u64 = 86_400;
 
+/// From one turn of a key to the next.
+const ROTATION_DAYS: i64 = 365;
+
 fn arrive(world: &mut World, id: &str, _: &str) {
     let of_key = |alias: &Value| alias["target_key_id"] == id;
     let aliases = world.table(ALIASES).iter().filter(|(_, alias)| of_key(alias));
@@ -234,15 +237,21 @@ fn get_key_rotation_status(world: &mut World, input: &Value) -> Answer {
     let key = key(world, input)?;
     // While a key waits for its deletion it is not rotated, and says so; cancelled, it is as before.
     let on = key["_rotation"] == true && key["key_state"] != "PendingDeletion";
-    let mut status = json!({ "key_rotation_enabled": on, "key_id": key["arn"] });
+    let mut status = json!({ "key_rotation_enabled": on, "key_id": key["key_id"] });
     if on {
-        status["rotation_period_in_days"] = json!(365);
+        status["rotation_period_in_days"] = json!(ROTATION_DAYS);
+        status["next_rotation_date"] = key["_next_rotation"].clone();
     }
     Ok(status)
 }
 
 fn enable_key_rotation(world: &mut World, input: &Value) -> Answer {
-    enabled(world, input)?["_rotation"] = json!(true);
+    let next = moment::text(world.now + SignedDuration::from_hours(24 * ROTATION_DAYS));
+    let key = enabled(world, input)?;
+    if key["_rotation"] != true {
+        key["_rotation"] = json!(true);
+        key["_next_rotation"] = json!(next);
+    }
     Ok(json!({}))
 }
 
@@ -318,6 +327,9 @@ mod tests {
             within(world, "kms::get_key_rotation_status", id.clone()).unwrap()["key_rotation_enabled"].clone()
         };
         within(&mut world, "kms::enable_key_rotation", id.clone()).unwrap();
+        let status = within(&mut world, "kms::get_key_rotation_status", id.clone()).unwrap();
+        assert_eq!((&status["key_id"], &status["rotation_period_in_days"]), (&id["key_id"], &json!(365)));
+        assert_eq!(status["next_rotation_date"], "2027-11-02T09:00:00Z");
         within(&mut world, "kms::schedule_key_deletion", end).unwrap();
         assert_eq!(on(&mut world), false);
         within(&mut world, "kms::cancel_key_deletion", id.clone()).unwrap();

@@ -36,7 +36,8 @@ MANAGED = [
     "arn:aws:iam::aws:policy/AmazonEKS_CNI_Policy",
     "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy",
 ]
-# What ids of things that nobody made look like.
+# The end of ids of things that nobody made, and what they look like.
+NOBODYS = "0123456789abcdef0"
 GHOSTS = {
     "vpc": "vpc-0123456789abcdef0",
     "subnet": "subnet-0123456789abcdef0",
@@ -312,7 +313,8 @@ FAMILIES = [NETWORK, NETWORK, GROUPS, TEMPLATES, IDENTITY, SERVICES]
 
 
 def write(seed: int) -> list[dict]:
-    """The sequence of a seed. Names of IAM and others are the account's, so each sequence has its own."""
+    """The sequence of a seed. Names of IAM and others are the account's, so each sequence has its own; and own ids of
+    things that nobody made, for moto makes some of them up."""
     dice = random.Random(seed)
     writer = Writer(dice)
     family = dice.choice(FAMILIES)
@@ -334,7 +336,8 @@ def _own_names(step: dict, seed: int) -> dict:
             return value.replace("alias/", f"alias/s{seed}-")
         return f"s{seed}-{value}" if key in keys else value
 
-    return {**step, "with": {key: own(key, value) for key, value in step["with"].items()}}
+    given = {key: own(key, value) for key, value in step["with"].items()}
+    return {**step, "with": json.loads(json.dumps(given).replace(NOBODYS, f"{seed:017x}"))}
 
 
 def differing(name: str, steps: list[dict], twin: list, other: list, known: Known) -> tuple[list[Difference], int]:

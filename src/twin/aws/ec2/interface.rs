@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{address, listing};
 use crate::twin::Arrival;
 use crate::twin::aws::filter::Names;
-use crate::twin::aws::{Answer, Refusal, Row, refuse, specified_tags, text, texts};
+use crate::twin::aws::{Answer, Refusal, Row, account, refuse, specified_tags, text, texts};
 use crate::twin::world::World;
 
 /// Simulated here.
@@ -87,9 +87,8 @@ pub fn create(world: &mut World, new: &New<'_>) -> Result<String, Refusal> {
         "tag_set": if new.tags.is_array() { new.tags.clone() } else { json!([]) },
     });
     interface["private_ip_addresses"] = json!([shown_address(world, address, true)]);
-    if new.requester_managed {
-        interface["requester_id"] = json!("amazon-aws");
-    }
+    interface["requester_id"] =
+        if new.requester_managed { json!("amazon-aws") } else { json!(account::caller_id(world)) };
     if let Some(attachment) = attachment(world, new) {
         interface["attachment"] = attachment;
         interface["status"] = json!("in-use");

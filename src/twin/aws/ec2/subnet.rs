@@ -175,6 +175,7 @@ mod tests {
         let vpc = stage.vpc();
         let id = stage.subnet(&vpc, "10.0.0.0/24", "us-west-2a");
         let made = stage.ok("create_network_interface", json!({ "subnet_id": id }));
+        assert_eq!(made["network_interface"]["requester_id"], "AROA0PLATFORM0000001:rehearsal");
         let shown = stage.ok("describe_subnets", json!({ "subnet_ids": [id] }));
         assert_eq!(shown["subnets"][0]["available_ip_address_count"], 250);
         let refusal = stage.no("delete_subnet", json!({ "subnet_id": id }));

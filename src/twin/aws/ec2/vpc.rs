@@ -207,7 +207,10 @@ mod tests {
         let tables = stage.ok("describe_route_tables", of_vpc.clone());
         assert_eq!(tables["route_tables"][0]["associations"][0]["main"], true);
         let groups = stage.ok("describe_security_groups", of_vpc.clone());
-        assert_eq!(groups["security_groups"][0]["group_name"], "default");
+        let group = &groups["security_groups"][0];
+        assert_eq!(group["group_name"], "default");
+        let members = &group["ip_permissions"][0]["user_id_group_pairs"][0];
+        assert_eq!((&members["group_id"], &members["user_id"]), (&group["group_id"], &json!("123456789012")));
         assert_eq!(stage.ok("describe_network_acls", of_vpc)["network_acls"][0]["is_default"], true);
         let vpcs = stage.ok("describe_vpcs", json!({ "vpc_ids": [id] }));
         assert!(text(&vpcs["vpcs"][0], "dhcp_options_id").starts_with("dopt-"));
