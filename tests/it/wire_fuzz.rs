@@ -354,24 +354,26 @@ fn send(twin: &Twin, who: &Identity, sent: &Sent) -> Result<u16, String> {
         let ticks = |_| -> ekskit::twin::stream::Ticks { Box::pin(futures_util::stream::empty()) };
         let answer = twin.answer("prod", Caller::User(who), &parts, &sent.body, ticks).unwrap();
         let code = answer.status().as_u16();
+        let is_yaml = answer.headers().get("content-type").is_some_and(|kind| kind == "application/yaml");
         let read = answer.into_body().collect();
         let body = futures_util::FutureExt::now_or_never(read).map(|read| read.unwrap().to_bytes());
-        (code, body)
+        (code, is_yaml, body)
     }));
-    let Ok((code, body)) = answered else { return Err("it panicked".to_owned()) };
+    let Ok((code, is_yaml, body)) = answered else { return Err("it panicked".to_owned()) };
     let Some(body) = body else { return Err("it did not come to an end".to_owned()) };
     if code < 400 {
         return Ok(code);
     }
     let text = String::from_utf8_lossy(&body).into_owned();
-    match serde_json::from_str::<Value>(&text) {
-        Ok(status) if status["kind"] != "Status" || status["code"] != code => {
+    let status = if is_yaml { serde_yaml::from_str(&text).ok() } else { serde_json::from_str::<Value>(&text).ok() };
+    match status {
+        Some(status) if status["kind"] != "Status" || status["code"] != code => {
             Err(format!("{code} without a Status: {text}"))
         }
-        Ok(status) if code == 500 && status["reason"] == "InternalError" => Err(format!("an internal error: {text}")),
-        Ok(_) => Ok(code),
-        Err(_) if code == 404 && text == "404 page not found\n" => Ok(code),
-        Err(_) => Err(format!("{code} with {text:?}")),
+        Some(status) if code == 500 && status["reason"] == "InternalError" => Err(format!("an internal error: {text}")),
+        Some(_) => Ok(code),
+        None if code == 404 && text == "404 page not found\n" => Ok(code),
+        None => Err(format!("{code} with {text:?}")),
     }
 }
 
