@@ -127,3 +127,11 @@ fn a_loaded_script_imports_what_lies_beside_it() {
     assert!(out.contains("1 found") && out.contains("42"), "{out}\n{said}");
     assert!(said.contains("module `mine` does not exist") && !said.contains("beside the script"), "{said}");
 }
+
+#[test]
+fn a_module_can_be_used_on_the_line_that_imports_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("both.rhai"), "import \"words\" as v;\nv::count(\"zone\", 2)\n").unwrap();
+    let (printed, said) = session(folder.path(), "import \"words\" as w; w::count(\"node\", 3)\n:load both.rhai\n");
+    assert!(printed.contains("3 nodes") && printed.contains("2 zones"), "{printed}\n{said}");
+}
