@@ -229,6 +229,8 @@ pub struct Known<'e> {
     follows_imports: bool,
     namespaces: BTreeSet<&'static str>,
     modules: Modules,
+    /// Modules from which no import leads back.
+    acyclic: RefCell<BTreeSet<String>>,
     /// Whether assertions are known.
     pub has_assertions: bool,
 }
@@ -254,6 +256,7 @@ impl<'e> Known<'e> {
             follows_imports: true,
             namespaces: namespaces.filter(|name| !name.is_empty()).collect(),
             modules,
+            acyclic: RefCell::default(),
             has_assertions: false,
         }
     }
@@ -344,6 +347,9 @@ impl<'e> Known<'e> {
 
     /// The first circle of imports that a module leads into.
     fn circle(&self, module: &Rc<Module>, above: &mut Vec<String>) -> Option<Vec<String>> {
+        if self.acyclic.borrow().contains(&module.source) {
+            return None;
+        }
         if let Some(start) = above.iter().position(|source| *source == module.source) {
             let mut round = above[start..].to_vec();
             round.push(module.source.clone());
@@ -356,6 +362,9 @@ impl<'e> Known<'e> {
             self.circle(&next, above)
         });
         above.pop();
+        if round.is_none() {
+            self.acyclic.borrow_mut().insert(module.source.clone());
+        }
         round
     }
 
