@@ -48,6 +48,9 @@ const WRONG_PARAMETER: &[&str] = &[
     "ValidationError",
 ];
 
+/// How refusals say that something is not there where their code does not.
+const UNKNOWN: &[&str] = &["can't be found", "cannot be found", "could not be found", "does not exist", "not found"];
+
 impl Young {
     /// Notes what a mutation made, and forgets what it ended.
     pub fn note(&self, operation: &Operation, input: &Value, answer: &Value, now: Timestamp) {
@@ -82,16 +85,20 @@ impl Young {
     /// Whether a refusal speaks of something young, so that asking again is worth it.
     pub fn is_meant(&self, operation: &Operation, input: &Value, failure: &Error, now: Timestamp) -> bool {
         let code = failure.facts().code.as_deref().unwrap_or_default();
+        let message = failure.to_string();
         let is_unknown = failure.kind() == Kind::NotFound;
-        if !is_unknown && (operation.effect != Effect::Mutate || !WRONG_PARAMETER.contains(&code)) {
+        // EKS says of a launch template that it can not be found, and not of which one.
+        let is_nameless = failure.kind() == Kind::Invalid && UNKNOWN.iter().any(|words| message.contains(words));
+        let may_be_late = is_nameless || WRONG_PARAMETER.contains(&code);
+        if !is_unknown && (operation.effect != Effect::Mutate || !may_be_late) {
             return false;
         }
         let things = self.things.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let message = failure.to_string();
+        let sent = input.to_string();
         things.iter().filter(|(_, thing)| now.duration_since(thing.since) < YOUTH).any(|(name, thing)| {
-            // A policy with a new role in it is refused without a name.
-            let in_policy = code.starts_with("MalformedPolicyDocument") && mentions(&input.to_string(), name);
-            (is_unknown || thing.is_identity) && (in_policy || mentions(&message, name))
+            // A policy with a new role in it is refused without a name, too.
+            let is_sent = (is_nameless || code.starts_with("MalformedPolicyDocument")) && mentions(&sent, name);
+            (is_unknown || is_nameless || thing.is_identity) && (is_sent || mentions(&message, name))
         })
     }
 }
@@ -146,6 +153,10 @@ mod tests {
         assert!(!meant(Kind::NotFound, "InvalidDhcpOptionID.NotFound", "'dopt-1' does not exist", now));
         assert!(!meant(Kind::Conflict, "DependencyViolation", "'vpc-1' has dependencies", now));
         assert!(!meant(Kind::Invalid, "InvalidParameterValue", "'vpc-1' is wrong", now), "EC2 knows its own things");
+        let nameless = refusal(Kind::Invalid, "InvalidRequestException", "Launch template details can't be found.");
+        let of = |id: &str| json!({ "launch_template": { "id": id } });
+        assert!(young.is_meant(operation("eks", "create_nodegroup"), &of("vpc-1"), &nameless, now));
+        assert!(!young.is_meant(operation("eks", "create_nodegroup"), &of("lt-1"), &nameless, now));
         young.note(operation("ec2", "delete_vpc"), &json!({ "vpc_id": "vpc-1" }), &json!({}), now);
         assert!(!meant(Kind::NotFound, "InvalidVpcID.NotFound", unknown, now));
     }

@@ -298,7 +298,21 @@ fn picture(world: &World) -> BTreeMap<String, Vec<String>> {
     ];
     let mut all = BTreeMap::new();
     for (name, table) in things(world).into_iter().filter(|(name, _)| !name.starts_with("trouble/")) {
-        let shown = |thing: &Value| if VARYING.contains(&&*name) { String::new() } else { plain(thing) };
+        let shown = |thing: &Value| match &*name {
+            varying if VARYING.contains(&varying) => String::new(),
+            "autoscaling/groups" => {
+                let mut group = thing.clone();
+                group["instances"] = json!(group["instances"].as_array().map(Vec::len));
+                plain(&group)
+            }
+            // Which addresses of a subnet are taken depends on which pods and nodes there were.
+            "ec2/subnets" => {
+                let mut subnet = thing.clone();
+                subnet.as_object_mut().unwrap().remove("_used");
+                plain(&subnet)
+            }
+            _ => plain(thing),
+        };
         let mut rows: Vec<String> = table.values().map(shown).collect();
         if name == "ec2/network_interfaces" {
             rows.clear();
@@ -440,8 +454,10 @@ fn meet(seed: u64, way: &Way, faults: Faults, met: &mut Met) {
             let text = seen.rendered();
             assert_ne!(error.kind().name(), "bug", "{place}: {text}");
             let delivered = twin.world().faults.delivered;
-            let is_named =
-                |call: &String| text.contains(call.as_str()) || call == "kube::get" && text.contains("kube::");
+            // What went wrong with an object is told in words: `could not patch DaemonSet …`.
+            let words = ["could not ", "can not reach cluster"];
+            let is_told = |call: &String| call.starts_with("kube::") && words.iter().any(|word| text.contains(word));
+            let is_named = |call: &String| text.contains(call.as_str()) || is_told(call);
             assert!(
                 delivered.keys().any(|(call, _)| is_named(call)) || !causes_named(&seen).is_empty(),
                 "{place}: {delivered:?} ended in an error that names nothing of it: {text}"
