@@ -48,8 +48,12 @@ const WRONG_PARAMETER: &[&str] = &[
     "ValidationError",
 ];
 
-/// How refusals say that something is not there where their code does not.
-const UNKNOWN: &[&str] = &["can't be found", "cannot be found", "could not be found", "does not exist", "not found"];
+/// Whether an operation ends what it names.
+fn ends(operation: &Operation) -> bool {
+    ["delete_", "detach_", "disassociate_", "release_", "remove_", "terminate_"]
+        .iter()
+        .any(|word| operation.name.starts_with(word))
+}
 
 impl Young {
     /// Notes what a mutation made, and forgets what it ended.
@@ -75,9 +79,9 @@ impl Young {
             };
             each_text("", input, &mut add);
             each_text("", answer, &mut add);
-        } else if ["delete_", "release_", "terminate_"].iter().any(|word| operation.name.starts_with(word)) {
+        } else if ends(operation) {
             each_text("", input, &mut |_, text| {
-                things.remove(text);
+                things.retain(|name, _| !mentions(name, text) && !mentions(text, name));
             });
         }
     }
@@ -88,9 +92,10 @@ impl Young {
         let message = failure.to_string();
         let is_unknown = failure.kind() == Kind::NotFound;
         // EKS says of a launch template that it can not be found, and not of which one.
-        let is_nameless = failure.kind() == Kind::Invalid && UNKNOWN.iter().any(|words| message.contains(words));
-        let may_be_late = is_nameless || WRONG_PARAMETER.contains(&code);
-        if !is_unknown && (operation.effect != Effect::Mutate || !may_be_late) {
+        let is_nameless = failure.kind() == Kind::Invalid && message.contains("aunch template details can't be found");
+        // A question is how we learn what is there, and what is to go may be gone: both are answered.
+        let may_be_late = is_unknown || is_nameless || WRONG_PARAMETER.contains(&code);
+        if operation.effect != Effect::Mutate || ends(operation) || !may_be_late {
             return false;
         }
         let things = self.things.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
