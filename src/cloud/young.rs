@@ -17,14 +17,8 @@ const YOUTH: SignedDuration = SignedDuration::from_secs(60);
 /// Ids, names and ARNs of new things.
 #[derive(Debug, Default)]
 pub struct Young {
-    things: Mutex<BTreeMap<String, Thing>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Thing {
-    since: Timestamp,
-    /// Whether IAM made it: other services learn of roles late, and say that the parameter is wrong.
-    is_identity: bool,
+    /// Since when.
+    things: Mutex<BTreeMap<String, Timestamp>>,
 }
 
 /// Creations that name the thing they make otherwise than `create_subnet` does with `subnet_id`.
@@ -36,17 +30,6 @@ fn made_by(operation: &Operation) -> Option<&'static str> {
     let special = NAMED_OTHERWISE.iter().find(|(name, _)| *name == operation.name).map(|(_, thing)| *thing);
     special.or_else(|| operation.name.strip_prefix("create_"))
 }
-
-/// How codes of a refused parameter end where the parameter is a role that is not known everywhere yet.
-const WRONG_PARAMETER: &[&str] = &[
-    "InvalidParameterCombination",
-    "InvalidParameterException",
-    "InvalidParameterValue",
-    "InvalidParameterValueException",
-    "MalformedPolicyDocument",
-    "MalformedPolicyDocumentException",
-    "ValidationError",
-];
 
 /// Whether an operation ends what it names.
 fn ends(operation: &Operation) -> bool {
@@ -62,9 +45,8 @@ impl Young {
             return;
         }
         let mut things = self.things.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        things.retain(|_, thing| now.duration_since(thing.since) < YOUTH);
+        things.retain(|_, thing| now.duration_since(*thing) < YOUTH);
         if let Some(made) = made_by(operation) {
-            let is_identity = operation.service == "iam";
             let keys = [
                 "name".to_owned(),
                 "arn".to_owned(),
@@ -74,7 +56,7 @@ impl Young {
             ];
             let mut add = |key: &str, text: &str| {
                 if keys.iter().any(|wanted| wanted == key) {
-                    things.insert(text.to_owned(), Thing { since: now, is_identity });
+                    things.insert(text.to_owned(), now);
                 }
             };
             each_text("", input, &mut add);
@@ -88,23 +70,21 @@ impl Young {
 
     /// Whether a refusal speaks of something young, so that asking again is worth it.
     pub fn is_meant(&self, operation: &Operation, input: &Value, failure: &Error, now: Timestamp) -> bool {
-        let code = failure.facts().code.as_deref().unwrap_or_default();
         let message = failure.to_string();
         let is_unknown = failure.kind() == Kind::NotFound;
         // EKS says of a launch template that it can not be found, and not of which one.
         let is_nameless = failure.kind() == Kind::Invalid && message.contains("aunch template details can't be found");
         // A question is how we learn what is there, and what is to go may be gone: both are answered.
-        let may_be_late = is_unknown || is_nameless || WRONG_PARAMETER.contains(&code);
-        if operation.effect != Effect::Mutate || ends(operation) || !may_be_late {
+        if operation.effect != Effect::Mutate || ends(operation) || !(is_unknown || is_nameless) {
             return false;
         }
         let things = self.things.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sent = input.to_string();
-        things.iter().filter(|(_, thing)| now.duration_since(thing.since) < YOUTH).any(|(name, thing)| {
-            // A policy with a new role in it is refused without a name, too.
-            let is_sent = (is_nameless || code.starts_with("MalformedPolicyDocument")) && mentions(&sent, name);
-            (is_unknown || is_nameless || thing.is_identity) && (is_sent || mentions(&message, name))
-        })
+        let young = |thing: &Timestamp| now.duration_since(*thing) < YOUTH;
+        things
+            .iter()
+            .filter(|(_, since)| young(since))
+            .any(|(name, _)| mentions(&message, name) || is_nameless && mentions(&sent, name))
     }
 }
 
@@ -164,21 +144,5 @@ mod tests {
         assert!(!young.is_meant(operation("eks", "create_nodegroup"), &of("lt-1"), &nameless, now));
         young.note(operation("ec2", "delete_vpc"), &json!({ "vpc_id": "vpc-1" }), &json!({}), now);
         assert!(!meant(Kind::NotFound, "InvalidVpcID.NotFound", unknown, now));
-    }
-
-    #[test]
-    fn a_new_role_may_be_called_a_wrong_parameter_for_a_while() {
-        let (young, now) = (Young::default(), Timestamp::UNIX_EPOCH);
-        let arn = "arn:aws:iam::123456789012:role/prod-cluster";
-        let answer = json!({ "role": { "role_name": "prod-cluster", "arn": arn } });
-        young.note(operation("iam", "create_role"), &json!({ "role_name": "prod-cluster" }), &answer, now);
-        let refused = refusal(Kind::Invalid, "InvalidParameterException", &format!("Role {arn} could not be assumed"));
-        assert!(young.is_meant(operation("eks", "create_cluster"), &json!({}), &refused, now));
-        assert!(!young.is_meant(operation("eks", "describe_cluster"), &json!({}), &refused, now));
-        let refused =
-            refusal(Kind::Invalid, "MalformedPolicyDocumentException", "Policy contains an invalid principal.");
-        let policy = json!({ "policy": format!(r#"{{"Principal":{{"AWS":"{arn}"}}}}"#) });
-        assert!(young.is_meant(operation("kms", "put_key_policy"), &policy, &refused, now));
-        assert!(!young.is_meant(operation("kms", "put_key_policy"), &json!({ "policy": "{}" }), &refused, now));
     }
 }
