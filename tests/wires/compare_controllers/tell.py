@@ -23,6 +23,7 @@ WAIT_SECONDS = 60
 SETTLE_SECONDS = 25
 # As long as nothing differs, both are at rest: controllers answer within a part of a second.
 CALM_POLLS = 3
+NOT_READY = "node.kubernetes.io/not-ready"
 
 
 @dataclass
@@ -64,6 +65,7 @@ def run(real: Callable[[], Server], twin: Callable[[], Server], stories: list[St
             # Before any story begins: how many there are stands in the words of the scheduler.
             for number, story in enumerate(stories):
                 _make_nodes(make(), kubelet.clock, story, f"{prefix}-{number}z")
+        _settle_schedulers((real(), twin()), f"{prefix}-settle")
         tellings = [
             Telling(story, f"{prefix}-{number}z", (real(), twin()), kubelets) for number, story in enumerate(stories)
         ]
@@ -83,6 +85,40 @@ def _make_nodes(server: Server, clock: Clock, story: Story, namespace: str) -> N
         for name, more in step.get("nodes", {}).items():
             taints = [{"key": "story", "value": namespace, "effect": "PreferNoSchedule"}, *more.get("taints", [])]
             make_node(server, clock, f"{namespace}-{name}", {"story": namespace}, taints)
+
+
+def _settle_schedulers(servers: tuple[Server, Server], namespace: str) -> None:
+    """Until both schedulers see the same nodes: new ones are tainted until they are found ready, and what a scheduler
+    says of a pod while it still sees such a taint stays among the events of a story."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "large"},
+        "spec": {"containers": [{"name": "a", "image": "a:1", "resources": {"requests": {"cpu": "1000"}}}]},
+    }
+    for server in servers:
+        Teller(server).tell(Story("settle", []), namespace)
+        server.make(f"/api/v1/namespaces/{namespace}/pods", pod)
+    give_up = time.monotonic() + WAIT_SECONDS
+    while not (_are_untainted(servers) and _agree_why_pending(servers, namespace)):
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"the schedulers see different nodes: {[_why_pending(one, namespace) for one in servers]}")
+        time.sleep(POLL_SECONDS)
+
+
+def _are_untainted(servers: tuple[Server, Server]) -> bool:
+    nodes = [node for server in servers for node in server.ask("GET", "/api/v1/nodes").body["items"]]
+    return not any(taint["key"] == NOT_READY for node in nodes for taint in node["spec"].get("taints", []))
+
+
+def _agree_why_pending(servers: tuple[Server, Server], namespace: str) -> bool:
+    one, other = (_why_pending(server, namespace) for server in servers)
+    return one == other != ""
+
+
+def _why_pending(server: Server, namespace: str) -> str:
+    status = server.ask("GET", f"/api/v1/namespaces/{namespace}/pods/large").body["status"]
+    return next((one["message"] for one in status.get("conditions", []) if one["type"] == "PodScheduled"), "")
 
 
 def shown(row: difference.Difference) -> str:
