@@ -199,14 +199,11 @@ class Telling:
         calm = 0
         while True:
             shots = [snapshot.take(server, self.namespace, step["same"]) for server in self.servers]
-            found = difference.Difference(name, "", *shots) if shots[0] != shots[1] else None
-            calm = 0 if found else calm + 1
+            calm = calm + 1 if shots[0] == shots[1] else 0
             if calm == CALM_POLLS:
                 break
-            if found and time.monotonic() > give_up:
-                rows: list = []
-                difference._compare(name, "", *shots, rows)
-                self.differences += [shown(row) for row in rows]
+            if not calm and time.monotonic() > give_up:
+                self.differences += [shown(row) for row in difference.within(name, *shots)]
                 break
             time.sleep(POLL_SECONDS)
         self.compared += 1
