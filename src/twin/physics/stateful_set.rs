@@ -54,7 +54,7 @@ fn is_running(pod: &Value) -> bool {
 
 impl Members {
     fn of(world: &World, cluster: &str, set: Value, update: Revision) -> Members {
-        let wanted = set["spec"]["replicas"].as_i64().unwrap_or(1);
+        let wanted = set["spec"]["replicas"].as_i64().unwrap_or(1).min(pod::OWNED_MAX);
         let start = set["spec"]["ordinals"]["start"].as_i64().unwrap_or(0);
         let own = world.store(cluster).map(|store| {
             let pods = store.owned(text(&set["metadata"], "uid"), "pods");
@@ -407,6 +407,14 @@ mod tests {
     fn parallel_pods_come_at_once() {
         let world = world(json!({ "podManagementPolicy": "Parallel" }));
         assert_eq!(pods(&world).len(), 3);
+    }
+
+    #[test]
+    fn a_set_that_asks_for_more_than_a_cluster_holds_still_comes_pod_by_pod() {
+        let mut world = world(json!({ "replicas": 2_000_000_000 }));
+        assert_eq!(pods(&world).len(), 1);
+        pass(&mut world, 30);
+        assert!(pods(&world).len() > 1);
     }
 
     #[test]
