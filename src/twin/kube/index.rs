@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::twin::physics::selection::{list, text};
 use crate::twin::physics::{pod, scheduler};
@@ -69,7 +69,8 @@ impl Changed {
         self.nodes.iter().chain(self.keys("nodes")).cloned().collect()
     }
 
-    /// Namespace and labels of pods that came, changed or went; where labels changed, the old and the new ones.
+    /// Namespace and labels of pods that came, changed (more than annotations and the like) or went; where labels changed,
+    /// the old and the new ones.
     pub fn pod_labels(&self) -> impl Iterator<Item = (&str, Value)> {
         self.labels
             .iter()
@@ -98,6 +99,8 @@ pub struct Index {
     loads: BTreeMap<String, Load>,
     by_load: BTreeSet<(usize, String)>,
     unplaced: BTreeSet<String>,
+    /// Keys of the pods of a namespace that have a label of this value.
+    labelled: BTreeMap<String, BTreeMap<(String, String), BTreeSet<String>>>,
     changed: Changed,
 }
 
@@ -142,6 +145,17 @@ impl Index {
     /// Keys of pods that have no node and neither end nor have ended.
     pub fn unplaced(&self) -> &BTreeSet<String> {
         &self.unplaced
+    }
+
+    /// Keys of the pods of a namespace that have one of these labels, the rarest; `None`: no label is named.
+    pub fn pods_labelled(&self, namespace: &str, labels: &Map<String, Value>) -> Option<&BTreeSet<String>> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        let here = self.labelled.get(namespace);
+        let having = labels.iter().map(|(key, value)| {
+            let label = (key.clone(), value.as_str().unwrap_or_default().to_owned());
+            here.and_then(|here| here.get(&label)).unwrap_or(&NONE)
+        });
+        having.min_by_key(|keys| keys.len())
     }
 
     /// Takes what changed since the last time.
@@ -221,9 +235,42 @@ impl Index {
         }
     }
 
+    fn note_labels(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        let labels = |pod: Option<&Value>| pod.map_or(Value::Null, |pod| pod["metadata"]["labels"].clone());
+        let (before, after) = (labels(old), labels(new));
+        if before == after {
+            return;
+        }
+        let namespace = namespace_of(key);
+        let pairs = |labels: &Value| -> Vec<(String, String)> {
+            let labels = labels.as_object().into_iter().flatten();
+            labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+        };
+        let here = self.labelled.entry(namespace.to_owned()).or_default();
+        for label in pairs(&before) {
+            if let Some(keys) = here.get_mut(&label) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    here.remove(&label);
+                }
+            }
+        }
+        for label in pairs(&after) {
+            here.entry(label).or_default().insert(key.to_owned());
+        }
+        if here.is_empty() {
+            self.labelled.remove(namespace);
+        }
+    }
+
     fn note_pod(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        self.note_labels(key, old, new);
+        // Who selects pods by labels does not look at annotations and the like.
+        let is_news = old.zip(new).is_none_or(|(old, new)| is_seen_otherwise(old, new));
         for pod in old.into_iter().chain(new) {
-            self.changed.note_labels(key, pod);
+            if is_news {
+                self.changed.note_labels(key, pod);
+            }
             self.changed.nodes.extend(node_of(pod).map(str::to_owned));
         }
         let waits = new.is_some_and(|pod| node_of(pod).is_none() && !pod::is_ending(pod) && !pod::is_over(pod));
@@ -285,9 +332,19 @@ impl Changed {
     }
 
     fn note_labels(&mut self, key: &str, pod: &Value) {
-        let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
-        self.labels.insert((namespace.to_owned(), pod["metadata"]["labels"].to_string()));
+        self.labels.insert((namespace_of(key).to_owned(), pod["metadata"]["labels"].to_string()));
     }
+}
+
+fn is_seen_otherwise(old: &Value, new: &Value) -> bool {
+    let of = |name: &str| old["metadata"][name] != new["metadata"][name];
+    old["status"] != new["status"]
+        || old["spec"] != new["spec"]
+        || ["labels", "deletionTimestamp", "ownerReferences"].into_iter().any(of)
+}
+
+fn namespace_of(key: &str) -> &str {
+    key.split_once('/').map_or("", |(namespace, _)| namespace)
 }
 
 fn node_of(pod: &Value) -> Option<&str> {
@@ -322,6 +379,29 @@ mod tests {
         store.remove("pods", "x/b");
         assert_eq!(store.index().pods_on("n1").collect::<Vec<_>>(), ["x/a"], "it has ended and is still there");
         assert_eq!(store.index().nodes_by_load().collect::<Vec<_>>(), ["n1", "n2"]);
+    }
+
+    #[test]
+    fn pods_are_found_by_their_labels_as_these_come_and_go() {
+        let mut store = Store::default();
+        for name in ["a", "b", "c"] {
+            store.create("pods", pod(name, "n1"));
+            store.change("pods", &format!("x/{name}"), |pod| pod["metadata"]["labels"]["tier"] = json!("web"));
+        }
+        let found = |store: &Store, labels: Value| -> Vec<String> {
+            store.pods_with("x", &labels).map(|(key, _)| key.to_owned()).collect()
+        };
+        assert_eq!(found(&store, json!({ "tier": "web", "app": "b" })), ["x/b"]);
+        assert_eq!(found(&store, json!({ "tier": "web" })), ["x/a", "x/b", "x/c"]);
+        assert_eq!(found(&store, json!({})), ["x/a", "x/b", "x/c"]);
+        assert!(found(&store, json!({ "app": "b", "tier": "other" })).is_empty());
+        assert_eq!(store.pods_with("y", &json!({ "tier": "web" })).count(), 0);
+        store.change("pods", "x/b", |pod| pod["metadata"]["labels"]["app"] = json!("a"));
+        assert_eq!(found(&store, json!({ "app": "a" })), ["x/a", "x/b"]);
+        store.remove("pods", "x/a");
+        assert_eq!(found(&store, json!({ "app": "a" })), ["x/b"]);
+        store.reindex();
+        assert_eq!(found(&store, json!({ "tier": "web" })), ["x/b", "x/c"]);
     }
 
     #[test]

@@ -214,6 +214,17 @@ impl Store {
         self.index.owned_of(uid, kind).filter_map(move |key| Some((key, self.get(kind, key)?)))
     }
 
+    /// The pods of a namespace that have all of these labels, a map, by their keys. None named: all of them.
+    pub fn pods_with<'s>(&'s self, namespace: &str, labels: &Value) -> impl Iterator<Item = (&'s str, &'s Value)> {
+        let labels = labels.as_object().cloned().unwrap_or_default();
+        let rarest = self.index.pods_labelled(namespace, &labels);
+        let all = rarest.is_none().then(|| self.within("pods", namespace));
+        let some = rarest.into_iter().flatten().filter_map(|key| self.objects.get("pods")?.get_key_value(key));
+        all.into_iter().flatten().chain(some).map(|(key, pod)| (key.as_str(), pod)).filter(move |(_, pod)| {
+            labels.iter().all(|(key, value)| pod["metadata"]["labels"].get(key) == Some(value))
+        })
+    }
+
     /// Objects of a kind in a namespace, by their keys.
     pub fn within<'s>(&'s self, kind: Kind<'_>, namespace: &str) -> impl Iterator<Item = (&'s String, &'s Value)> {
         within(self.list(kind), Some(namespace), None)
