@@ -220,9 +220,11 @@ impl Store {
         let rarest = self.index.pods_labelled(namespace, &labels);
         let all = rarest.is_none().then(|| self.within("pods", namespace));
         let some = rarest.into_iter().flatten().filter_map(|key| self.objects.get("pods")?.get_key_value(key));
-        all.into_iter().flatten().chain(some).map(|(key, pod)| (key.as_str(), pod)).filter(move |(_, pod)| {
-            labels.iter().all(|(key, value)| pod["metadata"]["labels"].get(key) == Some(value))
-        })
+        all.into_iter()
+            .flatten()
+            .chain(some)
+            .map(|(key, pod)| (key.as_str(), pod))
+            .filter(move |(_, pod)| labels.iter().all(|(key, value)| pod["metadata"]["labels"].get(key) == Some(value)))
     }
 
     /// Objects of a kind in a namespace, by their keys.

@@ -320,9 +320,8 @@ fn endpoint(store: &Store, service: &Value, pod: &Value) -> Value {
         "nodeName": node,
         "targetRef": reference(pod),
     });
-    let zone = store
-        .get("nodes", node)
-        .map_or("", |node| text(&node["metadata"]["labels"], "topology.kubernetes.io/zone"));
+    let zone =
+        store.get("nodes", node).map_or("", |node| text(&node["metadata"]["labels"], "topology.kubernetes.io/zone"));
     if !zone.is_empty() {
         shown["zone"] = json!(zone);
     }
