@@ -119,7 +119,8 @@ fn step(store: &Store, key: &str, set: &Value, now: Timestamp) -> Step {
     if pod::is_ending(set) {
         return Step { key: key.to_owned(), create: 0, delete: Vec::new(), status, next: None };
     }
-    let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
+    let wanted = set["spec"]["replicas"].as_i64().unwrap_or(1).min(pod::OWNED_MAX);
+    let wanted = usize::try_from(wanted).unwrap_or(0);
     let over = pods.len().saturating_sub(wanted);
     let delete = if over == 0 { Vec::new() } else { first_to_go(store, set, pods.clone(), over, now) };
     Step { key: key.to_owned(), create: wanted.saturating_sub(pods.len()), delete, status, next }
