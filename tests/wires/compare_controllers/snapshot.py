@@ -17,7 +17,7 @@ IGNORED = made_up.IGNORED | {
     "the node of a pod that any node may run": "the schedulers score differently",
     "addresses": "given by chance",
     "the order of objects, of endpoints, of a pod's conditions": "by time there, by name here",
-    "when a Service's Endpoints and slices were last found changed": "an annotation that comes and goes with the timing",
+    "when a Service's Endpoints and slices were found changed": "an annotation that comes and goes with the timing",
     "of events, how often and when": "compared is what was told of which kind of object, and by whom",
 }
 ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d)")
@@ -84,13 +84,17 @@ def _event(item: dict) -> dict:
     return {
         # Also of pods that are gone by now.
         "about": RANDOM.sub("-<random>", f"{about['kind']} {about['name']}"),
-        "told": PLACED.sub(r"\1 <some>", RANDOM.sub("-<random>", f"{item['type']} {item['reason']}: {item['message']}")),
+        "told": PLACED.sub(
+            r"\1 <some>", RANDOM.sub("-<random>", f"{item['type']} {item['reason']}: {item['message']}")
+        ),
         "by": who,
     }
 
 
 def _without(kind: str, item: dict) -> dict:
-    metadata = {key: value for key, value in item["metadata"].items() if key not in ("managedFields", "resourceVersion")}
+    metadata = {
+        key: value for key, value in item["metadata"].items() if key not in ("managedFields", "resourceVersion")
+    }
     item = {**item, "metadata": metadata}
     if noticed := metadata.get("annotations", {}).get(NOTICED):
         rest = {key: value for key, value in metadata["annotations"].items() if value != noticed}
@@ -107,7 +111,9 @@ def _without(kind: str, item: dict) -> dict:
         if not is_daemon:
             item["spec"]["nodeName"] = "<some>" if "nodeName" in item["spec"] else None
         item["status"] = dict(item["status"])
-        conditions = [{k: v for k, v in one.items() if k != "observedGeneration"} for one in item["status"].get("conditions", [])]
+        conditions = [
+            {k: v for k, v in one.items() if k != "observedGeneration"} for one in item["status"].get("conditions", [])
+        ]
         item["status"]["conditions"] = sorted(conditions, key=lambda one: one["type"])
         item["status"].pop("observedGeneration", None)
     return item
