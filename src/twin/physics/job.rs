@@ -682,17 +682,10 @@ impl Run {
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::stage::{self, pass};
 
-    pub fn world() -> World {
-        let mut world = World::new(1).unwrap();
-        world.start_server("prod");
-        let node = json!({ "metadata": { "name": "n1" }, "spec": {},
-            "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                "conditions": [{ "type": "Ready", "status": "True" }],
-                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
-        kube::create(&mut world, "prod", "nodes", node);
-        world
+    fn world() -> World {
+        stage::world(&["n1"])
     }
 
     fn job(world: &mut World, spec: Value, exit: Option<&str>) {
@@ -707,11 +700,6 @@ mod tests {
         }
         kube::create(world, "prod", JOBS, job);
         settle(world);
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     fn status(world: &World) -> Value {

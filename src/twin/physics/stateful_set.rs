@@ -332,18 +332,10 @@ impl Members {
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::stage::{self, pass};
 
     fn world(spec: Value) -> World {
-        let mut world = World::new(1).unwrap();
-        world.start_server("prod");
-        for number in 0..2 {
-            let node = json!({ "metadata": { "name": format!("n{number}") }, "spec": {},
-                "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                    "conditions": [{ "type": "Ready", "status": "True" }],
-                    "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
-            kube::create(&mut world, "prod", "nodes", node);
-        }
+        let mut world = stage::world(&["n0", "n1"]);
         let mut set = json!({ "metadata": { "name": "db", "namespace": "default" }, "spec": { "replicas": 3,
             "serviceName": "db", "selector": { "matchLabels": { "app": "db" } },
             "template": { "metadata": { "labels": { "app": "db" } }, "spec": { "hostNetwork": true,
@@ -354,11 +346,6 @@ mod tests {
         kube::create(&mut world, "prod", SETS, set);
         settle(&mut world);
         world
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     /// Names of the pods, and whether each runs.
