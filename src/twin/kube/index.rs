@@ -38,8 +38,31 @@ pub struct Changed {
     owners: BTreeSet<String>,
     gone: BTreeSet<String>,
     nodes: BTreeSet<String>,
-    labels: BTreeSet<(String, String)>,
+    pods: BTreeSet<PodChange>,
     freed: bool,
+}
+
+/// What changed of pods of these labels; many pods may have changed alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodChange {
+    /// Where they are.
+    pub namespace: String,
+    // As JSON: values have no order. `null` where there was no pod, or is none now.
+    before: String,
+    after: String,
+    /// The pods are otherwise as they were.
+    is_of_labels: bool,
+}
+
+impl PodChange {
+    /// Whether it is news to somebody who selects pods by their labels.
+    pub fn concerns(&self, selects: impl Fn(&Value) -> bool) -> bool {
+        let is_selected = |labels: &str| serde_json::from_str(labels).is_ok_and(|labels| selects(&labels));
+        match self.is_of_labels {
+            true => is_selected(&self.before) != is_selected(&self.after),
+            false => is_selected(&self.after) || (self.before != self.after && is_selected(&self.before)),
+        }
+    }
 }
 
 impl Changed {
@@ -69,12 +92,9 @@ impl Changed {
         self.nodes.iter().chain(self.keys("nodes")).cloned().collect()
     }
 
-    /// Namespace and labels of pods that came, changed (more than annotations and the like) or went; where labels changed,
-    /// the old and the new ones.
-    pub fn pod_labels(&self) -> impl Iterator<Item = (&str, Value)> {
-        self.labels
-            .iter()
-            .map(|(namespace, labels)| (namespace.as_str(), serde_json::from_str(labels).unwrap_or_default()))
+    /// Pods that came, went, or changed in more than annotations and the like.
+    pub fn pods(&self) -> impl Iterator<Item = &PodChange> {
+        self.pods.iter()
     }
 
     /// Whether a pod that waits for a node may find room that it did not find before.
@@ -182,7 +202,7 @@ impl Index {
             self.changed.owners.insert(text(owner, "uid").to_owned());
         }
         if kind == "pods" {
-            self.changed.note_labels(key, object);
+            self.changed.note_pod(key, Some(object), Some(object), false);
             self.changed.nodes.extend(node_of(object).map(str::to_owned));
             self.changed.freed = true;
         }
@@ -236,18 +256,17 @@ impl Index {
     }
 
     fn note_labels(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
-        let labels = |pod: Option<&Value>| pod.map_or(Value::Null, |pod| pod["metadata"]["labels"].clone());
-        let (before, after) = (labels(old), labels(new));
+        let (before, after) = (labels_of(old), labels_of(new));
         if before == after {
             return;
         }
         let namespace = namespace_of(key);
-        let pairs = |labels: &Value| -> Vec<(String, String)> {
-            let labels = labels.as_object().into_iter().flatten();
+        let pairs = |labels: Option<&Value>| -> Vec<(String, String)> {
+            let labels = labels.and_then(Value::as_object).into_iter().flatten();
             labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
         };
         let here = self.labelled.entry(namespace.to_owned()).or_default();
-        for label in pairs(&before) {
+        for label in pairs(before) {
             if let Some(keys) = here.get_mut(&label) {
                 keys.remove(key);
                 if keys.is_empty() {
@@ -255,7 +274,7 @@ impl Index {
                 }
             }
         }
-        for label in pairs(&after) {
+        for label in pairs(after) {
             here.entry(label).or_default().insert(key.to_owned());
         }
         if here.is_empty() {
@@ -266,11 +285,11 @@ impl Index {
     fn note_pod(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
         self.note_labels(key, old, new);
         // Who selects pods by labels does not look at annotations and the like.
-        let is_news = old.zip(new).is_none_or(|(old, new)| is_seen_otherwise(old, new));
+        let is_of_labels = old.zip(new).is_some_and(|(old, new)| !is_seen_otherwise(old, new));
+        if !is_of_labels || labels_of(old) != labels_of(new) {
+            self.changed.note_pod(key, old, new, is_of_labels);
+        }
         for pod in old.into_iter().chain(new) {
-            if is_news {
-                self.changed.note_labels(key, pod);
-            }
             self.changed.nodes.extend(node_of(pod).map(str::to_owned));
         }
         let waits = new.is_some_and(|pod| node_of(pod).is_none() && !pod::is_ending(pod) && !pod::is_over(pod));
@@ -331,16 +350,22 @@ impl Changed {
         }
     }
 
-    fn note_labels(&mut self, key: &str, pod: &Value) {
-        self.labels.insert((namespace_of(key).to_owned(), pod["metadata"]["labels"].to_string()));
+    fn note_pod(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>, is_of_labels: bool) {
+        let [before, after] = [old, new].map(|pod| labels_of(pod).unwrap_or(&Value::Null).to_string());
+        let namespace = namespace_of(key).to_owned();
+        self.pods.insert(PodChange { namespace, before, after, is_of_labels });
     }
+}
+
+fn labels_of(pod: Option<&Value>) -> Option<&Value> {
+    pod.map(|pod| &pod["metadata"]["labels"])
 }
 
 fn is_seen_otherwise(old: &Value, new: &Value) -> bool {
     let of = |name: &str| old["metadata"][name] != new["metadata"][name];
     old["status"] != new["status"]
         || old["spec"] != new["spec"]
-        || ["labels", "deletionTimestamp", "ownerReferences"].into_iter().any(of)
+        || ["deletionTimestamp", "ownerReferences"].into_iter().any(of)
 }
 
 fn namespace_of(key: &str) -> &str {
@@ -405,6 +430,31 @@ mod tests {
     }
 
     #[test]
+    fn who_selects_pods_is_concerned_by_what_it_can_see() {
+        let mut store = Store::default();
+        store.create("pods", pod("a", "n1"));
+        let mut concerns = |change: &dyn Fn(&mut Value), labels: Value| {
+            store.take_changed();
+            store.change("pods", "x/a", change);
+            let wanted = labels.as_object().unwrap();
+            let selects = |labels: &Value| wanted.iter().all(|(key, value)| labels.get(key) == Some(value));
+            store.take_changed().pods().any(|change| change.concerns(selects))
+        };
+        let app = json!({ "app": "a" });
+        assert!(!concerns(&|pod| pod["metadata"]["annotations"] = json!({ "a": "1" }), app.clone()));
+        assert!(!concerns(&|pod| pod["metadata"]["labels"]["tier"] = json!("web"), app.clone()));
+        assert!(concerns(&|pod| pod["metadata"]["labels"]["tier"] = json!("db"), json!({ "tier": "db" })));
+        assert!(concerns(&|pod| pod["metadata"]["labels"]["tier"] = json!("web"), json!({ "tier": "db" })));
+        assert!(concerns(&|pod| pod["status"]["phase"] = json!("Failed"), app.clone()));
+        assert!(!concerns(&|pod| pod["status"]["phase"] = json!("Running"), json!({ "app": "b" })));
+        let both = |pod: &mut Value| {
+            pod["metadata"]["labels"]["tier"] = json!("db");
+            pod["status"]["phase"] = json!("Failed");
+        };
+        assert!(concerns(&both, json!({ "tier": "web" })));
+    }
+
+    #[test]
     fn a_change_concerns_the_owner_also_when_what_it_owned_is_gone() {
         let mut store = Store::default();
         let owner = json!({ "metadata": { "name": "web", "namespace": "x", "uid": "owner" } });
@@ -417,7 +467,9 @@ mod tests {
         let concerned = changed.concerned(store.index(), "replicasets.apps");
         assert_eq!(concerned.into_iter().collect::<Vec<_>>(), ["x/web"]);
         assert!(changed.gone().contains("a"));
-        assert_eq!(changed.pod_labels().collect::<Vec<_>>(), [("x", json!({ "app": "a" }))]);
+        let told: Vec<&PodChange> = changed.pods().collect();
+        assert_eq!((told.len(), &*told[0].namespace), (1, "x"));
+        assert!(told[0].concerns(|labels| labels["app"] == "a") && !told[0].concerns(|labels| labels["app"] == "b"));
         assert_eq!(store.index().owned("owner").count(), 0);
     }
 }

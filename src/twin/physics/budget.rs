@@ -100,8 +100,9 @@ fn concerned(world: &World, cluster: &str, store: &Store) -> BTreeSet<String> {
     if store.list(BUDGETS).is_empty() {
         return keys;
     }
-    for (namespace, labels) in changed.pod_labels() {
-        let fitting = store.within(BUDGETS, namespace).filter(|(_, budget)| covers(budget, &labels));
+    for change in changed.pods() {
+        let here = store.within(BUDGETS, &change.namespace);
+        let fitting = here.filter(|(_, budget)| change.concerns(|labels| covers(budget, labels)));
         keys.extend(fitting.map(|(key, _)| key.clone()));
     }
     let owners = ["deployments.apps", "replicasets.apps", "statefulsets.apps"].map(|kind| changed.keys(kind));

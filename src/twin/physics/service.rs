@@ -139,9 +139,10 @@ fn concerned(world: &World, cluster: &str, store: &Store) -> BTreeSet<String> {
     let mut keys = changed.concerned(store.index(), SERVICES);
     // Endpoints have the names of their services, and no owner.
     keys.extend(changed.keys(ENDPOINTS).iter().cloned());
-    for (namespace, labels) in changed.pod_labels() {
-        let here = store.within(SERVICES, namespace);
-        keys.extend(here.filter(|(_, service)| selects(service, &labels)).map(|(key, _)| key.clone()));
+    for change in changed.pods() {
+        let here = store.within(SERVICES, &change.namespace);
+        let fitting = here.filter(|(_, service)| change.concerns(|labels| selects(service, labels)));
+        keys.extend(fitting.map(|(key, _)| key.clone()));
     }
     let selects_any = |key: &String| {
         store
