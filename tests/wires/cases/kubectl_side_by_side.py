@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import yaml
-
 from harness.ekskit import Ekskit
 from harness.place import program
 from harness.process import Process
@@ -151,8 +150,8 @@ class Story:
         return list(self.pool.map(deed, self.sides))
 
     def same(self, *words, stdin=None, keep=None, code=None, until=None, **environment):
-        """Runs a command on both sides and compares. `keep` picks the lines to compare; `code` is the exit code that
-        both must end with. With `until` seconds, a command that only reads is told again until both agree."""
+        """Runs a command on both sides and compares. `keep` picks the lines to compare; `code` is the exit code that both
+        must end with. With `until` seconds, a command that only reads is told again until both agree."""
         self.told += 1
         give_up = time.monotonic() + (until or 0)
         while True:
@@ -171,8 +170,7 @@ class Story:
         return ends
 
     def finish(self):
-        told = "\n\n".join([f"{len(self.differences)} of {self.told} commands:", *self.differences])
-        assert not self.differences, told
+        assert not self.differences, f"{len(self.differences)} of {self.told} commands:\n\n" + "\n\n".join(self.differences)
 
 
 def run(world):
@@ -292,9 +290,7 @@ def rolling(story):
     story.same("wait", "--for=condition=Available", *web, "--timeout=60s", code=0)
     story.same("get", "deploy,rs", "-n", "story", "-o", "wide", until=20, code=0)
     story.same("get", "pods", "-n", "story", keep=sorted, until=20, code=0)
-    story.same(
-        "get", "pods", "-n", "story", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name", code=0
-    )
+    story.same("get", "pods", "-n", "story", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name", code=0)
     story.same("get", "deployment", "web", "-n", "story", "-o", "yaml", until=20, code=0)
     story.same("describe", *web, keep=without_events, until=20, code=0)
     story.same("set", "env", *web, "MODE=fast", code=0)
@@ -331,17 +327,7 @@ def changing(story):
     editor = "sed -i s/blue/green/"
     story.same("edit", "cm", "settings", "-n", "story", KUBE_EDITOR=editor, code=0)
     story.same("edit", "cm", "settings", "-n", "story", KUBE_EDITOR="true", code=0)
-    story.same(
-        "patch",
-        "cm",
-        "settings",
-        "-n",
-        "story",
-        "--type=json",
-        "-p",
-        '[{"op":"test","path":"/data/color","value":"x"}]',
-        code=1,
-    )
+    story.same("patch", "cm", "settings", "-n", "story", "--type=json", "-p", '[{"op":"test","path":"/data/color","value":"x"}]', code=1)
     story.same("patch", "cm", "settings", "-n", "story", "--type=merge", "-p", '{"data":{"size":"1"}}', code=0)
     story.same("get", "cm", "settings", "-n", "story", "-o", "yaml", code=0)
     # An apply takes away what it no longer says, and leaves what others said.
@@ -352,13 +338,7 @@ def changing(story):
     story.same("apply", "-f", "-", stdin=DEPLOYMENT % {**api, "tag": 2}, code=0)
     story.same("diff", "-f", "-", stdin=DEPLOYMENT % {**api, "replicas": 2}, code=1)
     story.same("get", "deployment", "api", "-n", "story", "-o", "jsonpath={.spec}", code=0)
-    story.same(
-        "replace",
-        "-f",
-        "-",
-        stdin=(DEPLOYMENT % api).replace("matchLabels: {app: api}", "matchLabels: {app: x}"),
-        code=1,
-    )
+    story.same("replace", "-f", "-", stdin=(DEPLOYMENT % api).replace("matchLabels: {app: api}", "matchLabels: {app: x}"), code=1)
     story.same("delete", "deployment", "api", "-n", "story", code=0)
 
 
