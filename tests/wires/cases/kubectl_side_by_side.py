@@ -30,8 +30,8 @@ IGNORED = [
     (r"X509SHA256=\w+", "SHA256"),
 ]
 # And by kind of command:
-# - of `describe`, the order of events and how often: by time to the second; of a node all but its conditions, of a pod all
-#   but its events: kwok plays another kubelet
+# - of `describe`, the order of events and how often: by time to the second; of a node all but its conditions, of a
+#   pod all but its events: kwok plays another kubelet
 # - of `explain`, texts and values: only fields and types are compared
 # - of `rollout status`, `drain` and `scale`, how often they say that they still wait
 # - of `api-resources`, kinds that came with Kubernetes 1.36; the twin answers as 1.35
