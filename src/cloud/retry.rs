@@ -1,9 +1,9 @@
 //! One call until it is answered: retry with backoff, once for every cloud.
 //!
 //! Reads, mutations that carry a token and those that are as good twice as once ([`super::repeatable`]) are sent again.
-//! Any other mutation is not blindly resent: after a doubtful outcome it is looked up first ([`super::lookup`]). An answer that proves that nothing was applied
-//! (throttled, refused for now) is retried where it is `retryable`, and so is one that does not know yet what was made
-//! a moment ago ([`super::young`]).
+//! Any other mutation is not blindly resent: after a doubtful outcome it is looked up first ([`super::lookup`]). An
+//! answer that proves that nothing was applied (throttled, refused for now) is retried where it is `retryable`, and so
+//! is one that does not know yet what was made a moment ago ([`super::young`]).
 
 use std::time::Duration;
 

@@ -235,14 +235,9 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
     let Some(fault) = world.faults.judge(&name, operation.effect) else {
         return seeing(world, operation, input);
     };
-    match fault {
-        Fault::Invisible => return unseen_for_a_while(world, operation, input),
-        // It counts when an instance is taken back.
-        Fault::Interruption => {
-            world.begin_after(INTERRUPTION, "trouble/interruption", &name, "struck");
-            return aws::call(world, operation, input);
-        }
-        _ => world.faults.count(&name, fault),
+    // These two count once they have an effect.
+    if !matches!(fault, Fault::Invisible | Fault::Interruption) {
+        world.faults.count(&name, fault);
     }
     match fault {
         Fault::Throttled => {
@@ -270,7 +265,11 @@ pub fn call(world: &mut World, operation: &'static Operation, input: &Value) -> 
             world.begin_after(NO_CAPACITY, "trouble/capacity", "*", "over");
             aws::call(world, operation, input)
         }
-        Fault::Invisible | Fault::Interruption => aws::call(world, operation, input),
+        Fault::Invisible => unseen_for_a_while(world, operation, input),
+        Fault::Interruption => {
+            world.begin_after(INTERRUPTION, "trouble/interruption", &name, "struck");
+            aws::call(world, operation, input)
+        }
     }
 }
 
