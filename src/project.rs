@@ -50,6 +50,21 @@ impl Project {
         Ok(Project { root: Some(root), settings })
     }
 
+    /// Where the project's own module of this name would stand.
+    pub fn module(&self, name: &str) -> Option<PathBuf> {
+        self.root.as_ref().map(|root| root.join("stdlib").join(format!("{name}.rhai")))
+    }
+
+    /// The project's own modules by name.
+    pub fn modules(&self) -> BTreeMap<String, PathBuf> {
+        let Some(files) = self.root.as_ref().and_then(|root| std::fs::read_dir(root.join("stdlib")).ok()) else {
+            return BTreeMap::new();
+        };
+        let paths = files.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let scripts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "rhai"));
+        scripts.filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path))).collect()
+    }
+
     /// The path of a file as the operator would write it: relative to the project where it lies inside.
     pub fn show(&self, path: &Path) -> String {
         let inside = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok());

@@ -61,7 +61,7 @@ impl Modules {
                 Module { name: name.to_owned(), origin: Origin::Stdlib, source, ast: Ok(ast) },
             );
         }
-        for (name, path) in project_modules(project) {
+        for (name, path) in project.modules() {
             let Ok(text) = std::fs::read_to_string(&path) else { continue };
             if import::embedded(&name) == Some(text.as_str()) {
                 continue;
@@ -104,16 +104,6 @@ impl Modules {
         }
         entries
     }
-}
-
-/// The scripts of the project's `stdlib/`, sorted.
-fn project_modules(project: &Project) -> BTreeMap<String, std::path::PathBuf> {
-    let Some(files) = project.root.as_ref().and_then(|root| std::fs::read_dir(root.join("stdlib")).ok()) else {
-        return BTreeMap::new();
-    };
-    let paths = files.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    let scripts = paths.filter(|path| path.extension().is_some_and(|extension| extension == "rhai"));
-    scripts.filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path))).collect()
 }
 
 /// The first line of a module's `//!` header.
@@ -223,7 +213,7 @@ fn effect(
         return super::call::effect_of(operation);
     }
     let full = format!("{namespace}::{name}");
-    match bindings::all().find(|binding| binding.name == full) {
+    match bindings::find(&full) {
         Some(binding) => binding.effect,
         None if name.starts_with("wait_until_") => Effect::Read,
         None => Effect::Pure,

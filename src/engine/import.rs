@@ -167,7 +167,7 @@ impl Finder {
         let importer = source.filter(|source| !source.is_empty() && !source.starts_with(EMBEDDED));
         let folder = importer.map(|file| self.absolute(file)).and_then(|file| file.parent().map(Path::to_path_buf));
         let beside = folder.map(|folder| folder.join(format!("{name}.rhai")));
-        let shared = project.root.as_ref().map(|root| root.join("stdlib").join(format!("{name}.rhai")));
+        let shared = project.module(name);
         let itself = importer.map(|file| self.absolute(file)).and_then(|file| file.canonicalize().ok());
         let looked: Vec<&str> =
             [beside.as_ref().map(|_| "beside the script"), shared.as_ref().map(|_| "in the project's `stdlib/`")]

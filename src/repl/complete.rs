@@ -207,9 +207,8 @@ impl Search<'_> {
             Some(Wants::Cluster) => self.live(Query::Clusters, "cluster"),
             Some(Wants::Region) => self.live(Query::Regions, "region"),
             Some(Wants::Expression) => {
-                let text = argument.to_owned();
-                let offset = pos - text.len();
-                let cursor = cursor::look(&text);
+                let offset = pos - argument.len();
+                let cursor = cursor::look(argument);
                 let all = self.candidates(&cursor);
                 let candidates = fitting(all, &cursor.typed);
                 return Found { start: offset + cursor.start, candidates, pending: self.pending };
@@ -263,11 +262,7 @@ impl Search<'_> {
 
     fn modules(&self, quote: Option<char>) -> Vec<Candidate> {
         let mut names: Vec<String> = import::embedded_names().map(str::to_owned).collect();
-        let folder = self.shared.session.project.root.as_ref().map(|root| root.join("stdlib"));
-        let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-        names.extend(entries.filter_map(|entry| {
-            entry.file_name().to_str().and_then(|name| name.strip_suffix(".rhai")).map(str::to_owned)
-        }));
+        names.extend(self.shared.session.project.modules().into_keys());
         names.sort();
         names.dedup();
         let about = |name: &str| {
