@@ -40,3 +40,13 @@ pub fn all() -> impl Iterator<Item = &'static Binding> {
         .flatten()
         .copied()
 }
+
+/// The one of this name.
+pub fn find(name: &str) -> Option<&'static Binding> {
+    all().find(|binding| binding.name == name)
+}
+
+/// Whether functions of the host stand in this namespace: these, or the operations of a service.
+pub fn is_namespace(name: &str) -> bool {
+    all().any(|binding| binding.namespace() == name) || aws_dynamic::service(name).is_some()
+}

@@ -225,7 +225,7 @@ impl Answer {
 
 pub use crate::value::Secrets;
 
-/// All hand-written bindings, in the order of their files.
+/// The one of these bindings that has this name.
 pub fn find<'a>(bindings: &[&'a Binding], name: &str) -> Option<&'a Binding> {
     bindings.iter().copied().find(|binding| binding.name == name)
 }

@@ -23,6 +23,14 @@ pub fn place(source: Option<&str>, position: Position) -> Place {
     }
 }
 
+/// A place as the engine writes it; none where its numbers are too large for that.
+pub fn position(line: usize, column: usize) -> Position {
+    match (u16::try_from(line), u16::try_from(column)) {
+        (Ok(line), Ok(column)) => Position::new(line, column),
+        _ => Position::NONE,
+    }
+}
+
 /// What the engine throws for this error. A cancellation can not be caught.
 pub fn throw(session: &Arc<Session>, error: Error, position: Position) -> Box<EvalAltResult> {
     let cancelled = error.kind() == Kind::Cancelled || session.cancel.is_cancelled();

@@ -263,7 +263,7 @@ impl Interpreter {
         alias: &str,
         at: Position,
     ) -> Result<()> {
-        if super::bindings::all().any(|binding| binding.namespace() == alias) || aws_dynamic::service(alias).is_some() {
+        if super::bindings::is_namespace(alias) {
             return Err(Error::invalid(format!("module `{module}` can not be called `{alias}` here"))
                 .note(format!("`{alias}::` are built-in functions, and would be hidden"))
                 .hint(format!("write `import \"{module}\" as my_{alias};`")));
@@ -285,8 +285,7 @@ impl Interpreter {
 
     /// Whether a module of this name can be imported, without importing it.
     pub fn is_module(&self, name: &str) -> bool {
-        let shared = self.session.project.root.as_ref().map(|root| root.join("stdlib").join(format!("{name}.rhai")));
-        import::embedded(name).is_some() || shared.is_some_and(|path| path.is_file())
+        import::embedded(name).is_some() || self.session.project.module(name).is_some_and(|path| path.is_file())
     }
 
     /// Reads all modules anew: they may have been edited.

@@ -71,8 +71,7 @@ impl InputType {
 
 /// The inputs that a script declares; none where it has no `params`.
 pub fn declared(ast: &AST) -> Result<Vec<Input>> {
-    let first = ast.statements().iter().find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)));
-    let Some(argument) = first.and_then(params_argument) else {
+    let Some(argument) = declaration(ast) else {
         return Ok(Vec::new());
     };
     let literal = argument.get_literal_value(None).ok_or_else(not_literal)?;
@@ -90,8 +89,7 @@ pub fn declared_input(name: &str, spec: &Expr) -> Result<Input> {
 
 /// Where the inputs are declared.
 pub fn places(ast: &AST) -> Vec<(String, Position)> {
-    let first = ast.statements().iter().find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)));
-    match first.and_then(params_argument) {
+    match declaration(ast) {
         Some(Expr::Map(entries, _)) => entries.0.iter().map(|(key, _)| (key.name.to_string(), key.pos)).collect(),
         _ => Vec::new(),
     }
@@ -104,8 +102,13 @@ fn not_literal() -> Error {
 
 /// Whether the first statement after the imports declares inputs.
 pub fn is_first(ast: &AST) -> bool {
-    let first = ast.statements().iter().find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)));
-    first.and_then(params_argument).is_some()
+    declaration(ast).is_some()
+}
+
+/// What `params` gets as the first statement after the imports.
+fn declaration(ast: &AST) -> Option<&Expr> {
+    let mut statements = ast.statements().iter();
+    params_argument(statements.find(|statement| !matches!(statement, Stmt::Import(..) | Stmt::Noop(_)))?)
 }
 
 fn params_argument(statement: &Stmt) -> Option<&Expr> {

@@ -25,14 +25,7 @@ pub struct Takes {
 
 /// What the modules of a script are called in it.
 pub fn aliases(ast: &AST) -> BTreeMap<String, String> {
-    let imports = ast.statements().iter().filter_map(|statement| match statement {
-        Stmt::Import(import, _) => match &import.0 {
-            Expr::StringConstant(path, _) => Some((import.1.name.to_string(), path.to_string())),
-            _ => None,
-        },
-        _ => None,
-    });
-    imports.collect()
+    parsed::imports(ast).map(|(path, alias)| (alias.to_owned(), path.to_owned())).collect()
 }
 
 /// What a function takes; none where it takes no map in this way.

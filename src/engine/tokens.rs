@@ -39,6 +39,11 @@ impl Token {
         whole.get(self.span.clone()).unwrap_or_default()
     }
 
+    /// Whether the engine skips it.
+    pub fn is_comment(&self) -> bool {
+        matches!(self.kind, Kind::Comment { .. })
+    }
+
     /// What a closed text says, without its quotes.
     pub fn said<'t>(&self, whole: &'t str) -> Option<&'t str> {
         match self.kind {
@@ -247,7 +252,7 @@ pub fn statements(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let (mut start, mut first, mut depth) = (None, None, 0);
     for (index, token) in all.iter().enumerate() {
-        let is_comment = matches!(token.kind, Kind::Comment { .. });
+        let is_comment = token.is_comment();
         let piece = token.text(text);
         if depth == 0 && first.is_none() && piece == ";" {
             start = None;
@@ -260,7 +265,7 @@ pub fn statements(text: &str) -> Vec<&str> {
         let before = depth;
         depth = depth_after(depth, token, text);
         let next = all.get(index + 1..).unwrap_or_default();
-        let next = next.iter().find(|token| !matches!(token.kind, Kind::Comment { .. })).map(|token| token.text(text));
+        let next = next.iter().find(|token| !token.is_comment()).map(|token| token.text(text));
         let closed = before == 1 && depth == 0 && piece == "}" && token.kind == Kind::Symbol;
         let is_block = first.is_some_and(|first| BLOCKS.contains(&first));
         let do_block = first == Some("do");

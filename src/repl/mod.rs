@@ -525,7 +525,7 @@ fn note_cluster(entries: &mut Vec<Entry>, session: &Session) {
 /// Name and number of parameters of a function definition.
 fn function(piece: &str) -> Option<(String, usize)> {
     let all = tokens::tokens(piece);
-    let mut code = all.iter().filter(|token| !matches!(token.kind, tokens::Kind::Comment { .. })).peekable();
+    let mut code = all.iter().filter(|token| !token.is_comment()).peekable();
     code.next_if(|token| token.text(piece) == "private");
     code.next_if(|token| token.text(piece) == "fn")?;
     let name = code.next()?.text(piece).to_owned();
@@ -544,9 +544,7 @@ fn import_what_is_named(interpreter: &mut Interpreter, lines: &mut Lines, text: 
     for pair in all.windows(2).filter(|pair| pair[1].text(text) == "::") {
         let name = pair[0].text(text);
         let known = lines.imports().contains_key(name) || imports.contains(&name);
-        let built_in = aws_dynamic::service(name).is_some()
-            || crate::bindings::all().any(|binding| binding.namespace() == name)
-            || name == "global";
+        let built_in = crate::bindings::is_namespace(name) || name == "global";
         if !known && !built_in && interpreter.is_module(name) {
             interpreter.import(lines, None, name, name, rhai::Position::NONE)?;
             ui::note(&format!("import \"{name}\" as {name};"));

@@ -147,9 +147,7 @@ fn objects(session: &Arc<Session>, cluster: Option<&str>, kind: &str, namespace:
             .wait_in_background(time, session.bare_cluster_quietly())?
             .ok_or_else(|| Error::invalid("no cluster was chosen"))?,
     };
-    let list = bindings::all()
-        .find(|binding| binding.name == "kube::list")
-        .ok_or_else(|| Error::bug("`kube::list` is missing"))?;
+    let list = bindings::find("kube::list").ok_or_else(|| Error::bug("`kube::list` is missing"))?;
     let mut args = vec![json!(kind)];
     args.extend(namespace.map(|namespace| json!({ "namespace": namespace })));
     let answer = call::look_in_background(session, list, connection, &args)?;

@@ -29,7 +29,7 @@ const BEGINNINGS: [&str; 6] = ["k8s-aws-v1.", "eyJ", "ghp_", "github_pat_", "xox
 /// Kubernetes, or as a text that can not be anything else.
 pub fn has_secret(line: &str) -> bool {
     let all: Vec<Token> = tokens(line);
-    let code: Vec<&Token> = all.iter().filter(|token| !matches!(token.kind, Kind::Comment { .. })).collect();
+    let code: Vec<&Token> = all.iter().filter(|token| !token.is_comment()).collect();
     let reader = Reader { line, sensitive: sensitive_here(line, &code), code };
     let spoken = all.iter().filter(|token| matches!(token.kind, Kind::Text { .. } | Kind::Comment { .. }));
     spoken.map(|token| token.text(line)).any(gives_away)
@@ -102,7 +102,7 @@ impl<'l> Reader<'l> {
         }
         let (namespace, name) = (self.text(index), self.text(index + 2));
         let operation = aws_dynamic::operation(namespace, name);
-        let binding = bindings::all().find(|binding| binding.name == format!("{namespace}::{name}"));
+        let binding = bindings::find(&format!("{namespace}::{name}"));
         let reads = operation.is_some_and(|operation| operation.effect == aws_dynamic::Effect::Read)
             || binding.is_some_and(|binding| binding.effect == Effect::Read);
         if !reads {

@@ -70,7 +70,7 @@ fn is_missing_end(error: &ParseErrorType) -> bool {
 fn is_at_the_end(position: Position, text: &str) -> bool {
     let (Some(line), Some(column)) = (position.line(), position.position()) else { return true };
     let code = tokens(text);
-    let Some(last) = code.iter().rfind(|token| !matches!(token.kind, Kind::Comment { .. })) else { return true };
+    let Some(last) = code.iter().rfind(|token| !token.is_comment()) else { return true };
     (line, column) > place_of(text, last.span.start)
 }
 

@@ -82,10 +82,7 @@ fn read(source: &str, comment: &Comment<'_>, line: usize, allowed: &mut Vec<Allo
     let mut column = comment.column + comment.text[..start + WORD.len()].chars().count();
     for part in inside.split(',') {
         let blanks = part.chars().take_while(|letter| letter.is_whitespace()).count();
-        let at = match (u16::try_from(comment.line), u16::try_from(column + blanks)) {
-            (Ok(line), Ok(column)) => Position::new(line, column),
-            _ => Position::NONE,
-        };
+        let at = fault::position(comment.line, column + blanks);
         column += part.chars().count() + 1;
         let name = part.trim();
         match rules::find(name) {

@@ -14,7 +14,7 @@ use super::shape::Shape;
 use super::walk::Walk;
 use crate::bindings;
 use crate::catalog::{Binding, Effect, FlawKind, arity_error};
-use crate::engine::{arities, call, params, unavailable};
+use crate::engine::{STEP, arities, call, params, unavailable};
 use crate::error::{Error, count, did_you_mean, list_or};
 
 impl<'a> Walk<'a> {
@@ -75,7 +75,7 @@ impl<'a> Walk<'a> {
 
     /// `retry`, `wait_until` and the like; whether it is one.
     fn plain_binding(&mut self, call: &'a FnCallExpr, at: Position) -> bool {
-        let binding = bindings::all().find(|binding| binding.name == call.name.as_str() && binding.name != "step");
+        let binding = bindings::find(&call.name).filter(|binding| binding.name != STEP);
         if let Some(binding) = binding {
             self.binding_arguments(binding, call, at);
             if let Some(index) = binding.params.iter().position(|param| param.name == "body")
@@ -252,7 +252,7 @@ impl<'a> Walk<'a> {
                 return Shape::Unknown;
             }
         }
-        if let Some(binding) = bindings::all().find(|binding| binding.name == full) {
+        if let Some(binding) = bindings::find(&full) {
             self.calls(full, at, Callee::Host(binding.effect));
             return self.binding_arguments(binding, call, at);
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
-use rhai::{AST, ASTFlags, Engine, Expr, FnPtr, FuncInfo, Position, Stmt};
+use rhai::{AST, ASTFlags, Engine, FnPtr, FuncInfo, Position, Stmt};
 
 use super::Ground;
 use super::effects::Called;
@@ -145,13 +145,7 @@ impl Module {
 
     /// Literal paths that are imported when it is loaded.
     fn imports(&self) -> impl Iterator<Item = &str> {
-        self.ast.statements().iter().filter_map(|statement| match statement {
-            Stmt::Import(parts, _) => match &parts.0 {
-                Expr::StringConstant(path, _) => Some(path.as_str()),
-                _ => None,
-            },
-            _ => None,
-        })
+        parsed::imports(&self.ast).map(|(path, _)| path)
     }
 
     /// The text before a place.
@@ -168,10 +162,7 @@ impl Module {
         let line = self.lines.partition_point(|start| *start <= byte);
         let start = self.lines.get(line - 1).copied().unwrap_or(0);
         let column = self.text.get(start..byte).unwrap_or_default().chars().count() + 1;
-        match (u16::try_from(line), u16::try_from(column)) {
-            (Ok(line), Ok(column)) => Position::new(line, column),
-            _ => Position::NONE,
-        }
+        fault::position(line, column)
     }
 
     /// The function behind a closure, by the engine's name for it.

@@ -86,6 +86,17 @@ fn fill(ast: &AST, keys: &[Key], found: &mut BTreeMap<Key, Function>) {
     }
 }
 
+/// The literal paths that a script imports at its top, each with its alias.
+pub fn imports(ast: &AST) -> impl Iterator<Item = (&str, &str)> {
+    ast.statements().iter().filter_map(|statement| match statement {
+        Stmt::Import(parts, _) => match &parts.0 {
+            Expr::StringConstant(path, _) => Some((path.as_str(), parts.1.name.as_str())),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
 /// The closure that an expression makes: the engine's name for it, and how many variables it captures.
 pub fn closure(expr: &Expr) -> Option<(String, usize)> {
     match expr {

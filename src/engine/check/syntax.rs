@@ -47,8 +47,8 @@ fn on_text(text: &str, at: Position) -> Position {
     let last = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last();
     match (last, at.line()) {
         (Some((index, line)), Some(number)) if number > index + 1 => {
-            let (line, column) = (u16::try_from(index + 1), u16::try_from(line.trim_end().chars().count()));
-            line.ok().zip(column.ok()).map_or(at, |(line, column)| Position::new(line, column))
+            let end = fault::position(index + 1, line.trim_end().chars().count());
+            if end.is_none() { at } else { end }
         }
         _ => at,
     }
