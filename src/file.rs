@@ -1,7 +1,9 @@
-//! Writes files: whole or not at all.
+//! Reads files that an operator names, and writes files: whole or not at all.
 
-use std::io::{Error, Result, Write};
+use std::io::{Error, ErrorKind, Result, Write};
 use std::path::{Path, PathBuf};
+
+use crate::error;
 
 /// Who may read a file that was not there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +12,16 @@ pub enum Readers {
     Owner,
     /// Whoever may read other files that are made; a file that was there keeps its readers.
     Usual,
+}
+
+/// The text of a file that the command line names.
+pub fn read_named(path: &Path) -> error::Result<String> {
+    let shown = path.display();
+    std::fs::read_to_string(path).map_err(|failure| match failure.kind() {
+        ErrorKind::NotFound => error::Error::usage(format!("file `{shown}` does not exist")),
+        ErrorKind::InvalidData => error::Error::usage(format!("file `{shown}` is not UTF-8 text")),
+        _ => error::Error::usage(format!("file `{shown}` can not be read: {failure}")),
+    })
 }
 
 /// Puts a text in the place of a file in one go: whoever reads it meanwhile sees all of the old one or all of the new
@@ -40,7 +52,8 @@ pub fn can_write(path: &Path) -> Result<()> {
     tempfile::Builder::new().prefix(".ekskit-").tempfile_in(folder_of(&path)).map(drop)
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// The folder that a file lies in.
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -17,7 +17,7 @@
 //! 2 project     the project's folder and settings
 //! 2 sources     texts of scripts, for excerpts
 //! 2 event       what happened
-//! 1 file        writes files whole or not at all
+//! 1 file        reads files that an operator names, writes files whole or not at all
 //! 1 value       JSON and script values, durations, secrets
 //! 0 error       kinds, exit codes, the one error
 //! ```

@@ -40,6 +40,16 @@ pub trait Approve: Send + Sync {
     }
 }
 
+/// The refusal where nobody could be asked.
+pub fn nobody_to_ask() -> Error {
+    Error::refused("refused to change the cloud without being asked to").hint("run again with `--yes`")
+}
+
+/// The refusal where the operator said no.
+pub fn not_agreed() -> Error {
+    Error::refused("the operator did not agree")
+}
+
 /// A mutation that is about to be made, for the question about it.
 pub struct Intended<'a> {
     /// `eks::create_cluster`.
@@ -247,15 +257,19 @@ impl Session {
     /// The hash that makes a mutation recognisable: run, step path, operation, canonical input, and how often that
     /// very call already succeeded in the run.
     pub fn request_hash(&self, step: &str, operation: &str, input: &Value) -> String {
-        let key = format!("{}\n{step}\n{operation}\n{input}", self.run);
+        let key = self.call_key(step, operation, input);
         let times = self.state().succeeded.get(&key).copied().unwrap_or(0);
         let digest = Sha256::digest(format!("{key}\n{times}").as_bytes());
         digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    fn call_key(&self, step: &str, operation: &str, input: &Value) -> String {
+        format!("{}\n{step}\n{operation}\n{input}", self.run)
+    }
+
     /// Remembers a success, so that the same call made again on purpose gets another hash.
     pub fn succeeded(&self, step: &str, operation: &str, input: &Value, changed: bool) {
-        let key = format!("{}\n{step}\n{operation}\n{input}", self.run);
+        let key = self.call_key(step, operation, input);
         let mut state = self.state();
         *state.succeeded.entry(key).or_default() += 1;
         state.changed += usize::from(changed);
@@ -359,7 +373,7 @@ impl Session {
     pub async fn cluster(&self, target: &Target, name: &str) -> Result<Arc<Connection>> {
         if self.kubeconfig_is_explicit() {
             self.claim_kubeconfig(name)?;
-            return self.kubeconfig_connection().await;
+            return self.kubeconfig_connection(true).await;
         }
         let key = (target.clone(), name.to_owned());
         if let Some(known) = self.state().clusters.get(&key).cloned() {
@@ -372,32 +386,22 @@ impl Session {
 
     /// The cluster of bare `kube::` calls, where there is one.
     pub async fn bare_cluster(&self) -> Result<Option<Arc<Connection>>> {
-        if let Some(name) = self.used_cluster() {
-            return self.cluster(&self.target(), &name).await.map(Some);
-        }
-        match self.kubeconfig {
-            Some(_) => self.kubeconfig_connection().await.map(Some),
-            None => Ok(None),
-        }
+        self.bare(true).await
     }
 
     /// The same for completion, which tells nobody.
     pub async fn bare_cluster_quietly(&self) -> Result<Option<Arc<Connection>>> {
+        self.bare(false).await
+    }
+
+    async fn bare(&self, tells: bool) -> Result<Option<Arc<Connection>>> {
         if let Some(name) = self.used_cluster() {
             return self.cluster(&self.target(), &name).await.map(Some);
         }
-        if let Some(known) = self.state().kubeconfig.clone() {
-            return Ok(Some(known));
-        }
-        match &self.kubeconfig {
-            Some(endpoint) => self.connect_kubeconfig(endpoint).await.map(Some),
+        match self.kubeconfig {
+            Some(_) => self.kubeconfig_connection(tells).await.map(Some),
             None => Ok(None),
         }
-    }
-
-    async fn connect_kubeconfig(&self, endpoint: &Endpoint) -> Result<Arc<Connection>> {
-        let client = self.cloud.kube.connect(endpoint).await?;
-        Ok(Arc::new(Connection::from_kubeconfig(client, &self.cloud.kube.named(endpoint), self.target())))
     }
 
     fn kubeconfig_is_explicit(&self) -> bool {
@@ -419,12 +423,18 @@ impl Session {
         }
     }
 
-    async fn kubeconfig_connection(&self) -> Result<Arc<Connection>> {
+    /// The connection by the kubeconfig. The first use tells where it goes and is remembered; a quiet one is neither.
+    async fn kubeconfig_connection(&self, tells: bool) -> Result<Arc<Connection>> {
         if let Some(known) = self.state().kubeconfig.clone() {
             return Ok(known);
         }
         let endpoint = self.kubeconfig.as_ref().ok_or_else(|| Error::bug("a kubeconfig was asked for without one"))?;
-        let connection = self.connect_kubeconfig(endpoint).await?;
+        let client = self.cloud.kube.connect(endpoint).await?;
+        let named = self.cloud.kube.named(endpoint);
+        let connection = Arc::new(Connection::from_kubeconfig(client, &named, self.target()));
+        if !tells {
+            return Ok(connection);
+        }
         if !self.kubeconfig_is_explicit() {
             let label = connection.label().to_owned();
             let place = if self.cloud.aws.is_live() {

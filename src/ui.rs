@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::catalog::page::Look;
 use crate::diagnostic;
-use crate::error::{Error, Exit, Kind, Result};
+use crate::error::{Error, Exit, Result};
 use crate::event::{Effect, Event, Level, Sink};
-use crate::session::Approve;
+use crate::session::{Approve, nobody_to_ask, not_agreed};
 use crate::sources::Sources;
 use crate::value::format_duration;
 
@@ -194,11 +194,8 @@ pub enum Answer {
 
 /// Shows facts and asks with one key; `is_over` tells when nobody waits for the answer any more.
 pub fn ask(facts: &[(String, String)], style: Style, is_over: impl Fn() -> bool) -> Answer {
-    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let bold = |text: &str| if style.color { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() };
-    for (name, value) in facts {
-        tell(&format!("  {name:width$}  {value}\n"));
-    }
+    tell_facts(facts);
     tell(&bold("Change it? [y]es, [N]o, [a]ll of this line: "));
     let _ = std::io::stderr().flush();
     let answer = if is_interactive() { key(is_over) } else { line_answer() };
@@ -211,6 +208,13 @@ pub fn ask(facts: &[(String, String)], style: Style, is_over: impl Fn() -> bool)
         tell(&format!("{word}\n"));
     }
     answer
+}
+
+fn tell_facts(facts: &[(String, String)]) {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in facts {
+        tell(&format!("  {name:width$}  {value}\n"));
+    }
 }
 
 fn line_answer() -> Answer {
@@ -313,20 +317,15 @@ impl Approve for Prompt {
     fn approve(&self, facts: &[(String, String)]) -> Result<()> {
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             let line: Vec<String> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
-            return Err(Error::new(Kind::Refused, "refused to change the cloud without being asked to")
-                .note(format!("it would change {}", line.join(", ")))
-                .hint("run again with `--yes`"));
+            return Err(nobody_to_ask().note(format!("it would change {}", line.join(", "))));
         }
-        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         tell("The script is about to change:\n");
-        for (name, value) in facts {
-            tell(&format!("  {name:width$}  {value}\n"));
-        }
+        tell_facts(facts);
         tell("Go on? Only `yes` is taken for yes: ");
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         let _ = std::io::stdin().lock().read_line(&mut answer);
-        if answer.trim() == "yes" { Ok(()) } else { Err(Error::new(Kind::Refused, "the operator did not agree")) }
+        if answer.trim() == "yes" { Ok(()) } else { Err(not_agreed()) }
     }
 }
 

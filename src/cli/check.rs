@@ -11,6 +11,7 @@ use crate::diagnostic;
 use crate::engine::check::{Checker, Finding, rules};
 use crate::engine::{Interpreter, on_big_stack};
 use crate::error::{Error, Exit, Place, Result, count};
+use crate::file::folder_of;
 use crate::project::Project;
 use crate::sources::Sources;
 use crate::ui::{self, Format, Style};
@@ -77,10 +78,6 @@ fn check(files: &BTreeSet<PathBuf>, sources: &Sources) -> Result<Vec<Finding>> {
         found.extend(checker.text(&source, &text, None));
     }
     Ok(found)
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The text of a script; the error has the place of what is no text.

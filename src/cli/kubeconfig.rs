@@ -165,9 +165,7 @@ pub fn merge(path: &Path, entry: &Entry) -> Result<Merged> {
     set(context, "user", json!(entry.arn))?;
     file.insert("current-context".into(), entry.context.as_str().into());
     let rewritten = revive(&mut file, entry)?;
-    let text = serde_yaml::to_string(&file)
-        .map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))?;
-    Ok(Merged { text, changed: !existed || file != before, rewritten })
+    Ok(Merged { text: to_text(&file)?, changed: !existed || file != before, rewritten })
 }
 
 /// The text of the file with everything of another kubeconfig in it; of the same name the other's counts.
@@ -184,7 +182,18 @@ pub fn with(path: &Path, other: &Json) -> Result<String> {
         }
     }
     file.insert("current-context".into(), to_yaml(other["current-context"].clone())?);
-    serde_yaml::to_string(&file).map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))
+    to_text(&file)
+}
+
+/// A kubeconfig as a file holds it.
+pub fn to_text(config: &impl serde::Serialize) -> Result<String> {
+    serde_yaml::to_string(config).map_err(|error| Error::bug(format!("a kubeconfig can not be written: {error}")))
+}
+
+fn broken(path: &Path, what: String) -> Error {
+    Error::invalid(format!("kubeconfig `{}` is broken, and was left as it is", path.display()))
+        .note(what)
+        .hint("repair it, or write another file with `--kubeconfig`")
 }
 
 /// Ways to log in that would win over, or fight with, an exec plugin.
@@ -277,15 +286,10 @@ fn read(path: &Path) -> Result<(Mapping, bool)> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Mapping::new(), false)),
         Err(error) => return Err(Error::invalid(format!("kubeconfig `{shown}` can not be read: {error}"))),
     };
-    let broken = |what: String| {
-        Error::invalid(format!("kubeconfig `{shown}` is broken, and was left as it is"))
-            .note(what)
-            .hint("repair it, or write another file with `--kubeconfig`")
-    };
-    match serde_yaml::from_str(&text).map_err(|error| broken(error.to_string()))? {
+    match serde_yaml::from_str(&text).map_err(|error| broken(path, error.to_string()))? {
         Value::Mapping(file) => Ok((file, true)),
         Value::Null => Ok((Mapping::new(), true)),
-        _ => Err(broken("it is no map".to_owned())),
+        _ => Err(broken(path, "it is no map".to_owned())),
     }
 }
 
@@ -301,11 +305,7 @@ fn named<'a>(file: &'a Mapping, list: &str) -> impl Iterator<Item = &'a Value> {
 
 /// The inner map of the item of this name in a list of the file, made where it is absent.
 fn upsert<'a>(file: &'a mut Mapping, list: &str, name: &str, inner: &str, path: &Path) -> Result<&'a mut Mapping> {
-    let wrong = |what: &str| {
-        Error::invalid(format!("kubeconfig `{}` is broken, and was left as it is", path.display()))
-            .note(format!("`{list}` {what}"))
-            .hint("repair it, or write another file with `--kubeconfig`")
-    };
+    let wrong = |what: &str| broken(path, format!("`{list}` {what}"));
     let items = file.entry(list.into()).or_insert(Value::Null);
     if items.is_null() {
         *items = Value::Sequence(Vec::new());

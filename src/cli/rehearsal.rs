@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, Readers};
 use crate::twin::faults::Faults;
 use crate::twin::world::World;
-use crate::twin::{Twin, run_id};
+use crate::twin::{Twin, no_kubeconfig, run_id};
 
 /// A twin, and what becomes of its world.
 pub struct Rehearsal {
@@ -33,8 +33,7 @@ pub fn of(flags: &SessionFlags) -> Result<Option<Rehearsal>> {
         };
     }
     if let Some(path) = &flags.kubeconfig {
-        return Err(Error::usage(format!("a rehearsal does not use the kubeconfig `{}`", path.display()))
-            .hint("leave out `--kubeconfig`: clusters of the world are found by their names"));
+        return Err(no_kubeconfig(path));
     }
     can_write(flags.world_out.as_deref())?;
     let world = world(flags.world.as_deref(), flags.seed, flags.faults.as_deref())?;
@@ -45,14 +44,14 @@ pub fn of(flags: &SessionFlags) -> Result<Option<Rehearsal>> {
 /// The world of a file, else the default one.
 pub fn world(file: Option<&Path>, seed: Option<u64>, faults: Option<&Path>) -> Result<World> {
     let mut world = match file {
-        Some(path) => World::parse(&read(path)?).map_err(|error| named(error, path))?,
+        Some(path) => World::parse(&file::read_named(path)?).map_err(|error| named(error, path))?,
         None => World::new(1)?,
     };
     if let Some(seed) = seed {
         world.seed = seed;
     }
     if let Some(path) = faults {
-        world.faults = Faults::parse(&read(path)?).map_err(|error| named(error, path))?;
+        world.faults = Faults::parse(&file::read_named(path)?).map_err(|error| named(error, path))?;
     }
     Ok(world)
 }
@@ -71,15 +70,6 @@ pub fn can_write(path: Option<&Path>) -> Result<()> {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> Error {
     Error::failed(format!("the world can not be written to `{}`: {error}", path.display()))
-}
-
-fn read(path: &Path) -> Result<String> {
-    let shown = path.display();
-    std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::usage(format!("file `{shown}` does not exist")),
-        std::io::ErrorKind::InvalidData => Error::usage(format!("file `{shown}` is not UTF-8 text")),
-        _ => Error::usage(format!("file `{shown}` can not be read: {error}")),
-    })
 }
 
 fn named(error: Error, path: &Path) -> Error {

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory};
 use super::{Line, SessionFlags, start};
 use crate::engine::params;
 use crate::error::{Error, Exit, Result};
+use crate::file::{folder_of, read_named};
 use crate::sources::Sources;
 use crate::ui::{self, Format, Style};
 
@@ -43,7 +44,7 @@ pub fn main(flags: &Flags, format: Format, style: Style) -> Exit {
 fn run(file: &Path, flags: &SessionFlags, format: Format, style: Style) -> Exit {
     let begun = read(file).and_then(|text| {
         let given = start::given(flags)?;
-        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder_of(file);
         Ok((text, given, start::start(flags, folder, false, style)?))
     });
     match begun {
@@ -55,19 +56,16 @@ fn run(file: &Path, flags: &SessionFlags, format: Format, style: Style) -> Exit 
     }
 }
 
-fn read(file: &Path) -> Result<String> {
-    let shown = file.display();
-    std::fs::read_to_string(file).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let names = scripts(folder);
-            let typed = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let near = crate::error::suggest(typed, names.iter().map(String::as_str));
-            Error::usage(format!("file `{shown}` does not exist"))
-                .maybe_hint(near.map(|name| format!("did you mean `{}`?", folder.join(name).display())))
+fn read(path: &Path) -> Result<String> {
+    read_named(path).map_err(|error| {
+        if path.exists() {
+            return error;
         }
-        std::io::ErrorKind::InvalidData => Error::usage(format!("file `{shown}` is not UTF-8 text")),
-        _ => Error::usage(format!("file `{shown}` can not be read: {error}")),
+        let folder = folder_of(path);
+        let names = scripts(folder);
+        let typed = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let near = crate::error::suggest(typed, names.iter().map(String::as_str));
+        error.maybe_hint(near.map(|name| format!("did you mean `{}`?", folder.join(name).display())))
     })
 }
 

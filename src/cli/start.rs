@@ -168,11 +168,7 @@ pub fn given(flags: &SessionFlags) -> Result<Given> {
 
 fn read_values(path: &Path) -> Result<serde_json::Map<String, Value>> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::usage(format!("file `{shown}` does not exist")),
-        _ => Error::usage(format!("file `{shown}` can not be read: {error}")),
-    })?;
-    match crate::bindings::data::parse_yaml(&text) {
+    match crate::bindings::data::parse_yaml(&crate::file::read_named(path)?) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(serde_json::Map::new()),
         Ok(other) => {

@@ -130,18 +130,34 @@ fn root_error(session: &Arc<Session>, names: &Names, root: &EvalAltResult) -> Er
     }
 }
 
+/// The hint for a variable that stands outside of the function that reads it.
+pub const HAND_IN: &str = "script functions see only their parameters: hand the value in";
+
+/// The hint for a variable that is known nowhere.
+pub const KNOWN_FROM: &str = "a name is known from its `let` on, and script functions see only their parameters";
+
+/// The hint for a module that is not imported, and could be.
+pub fn import_at_the_top(name: &str) -> String {
+    format!("write `import \"{name}\" as {name};` at the top")
+}
+
+/// The hint for a key that a map does not have.
+pub fn key_that_may_be_absent(name: &str) -> String {
+    format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`")
+}
+
 /// Mistakes in a script that the engine finds while running it.
 fn script_error(names: &Names, root: &EvalAltResult) -> Error {
     use EvalAltResult as E;
     match root {
-        E::ErrorVariableNotFound(name, _) => Error::invalid(format!("variable `{name}` does not exist"))
-            .hint("script functions see only their parameters: hand the value in"),
+        E::ErrorVariableNotFound(name, _) => Error::invalid(format!("variable `{name}` does not exist")).hint(HAND_IN),
         E::ErrorFunctionNotFound(signature, _) => names.unknown_function(signature),
         E::ErrorModuleNotFound(name, _) => {
             Error::invalid(format!("module `{name}` does not exist")).maybe_hint(names.import_hint(name))
         }
-        E::ErrorPropertyNotFound(name, _) => Error::invalid(format!("the map has no key `{name}`"))
-            .hint(format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`")),
+        E::ErrorPropertyNotFound(name, _) => {
+            Error::invalid(format!("the map has no key `{name}`")).hint(key_that_may_be_absent(name))
+        }
         E::ErrorIndexNotFound(index, _) => Error::invalid(format!("there is nothing at index `{index}`")),
         E::ErrorArrayBounds(length, index, _) => Error::invalid(format!(
             "the list has {}, so there is none at index {index}",
@@ -202,10 +218,10 @@ fn lower(text: &str) -> String {
 pub fn parse_error(kind: &ParseErrorType) -> Error {
     use ParseErrorType as P;
     match kind {
-        P::VariableUndefined(name) => Error::invalid(format!("variable `{name}` does not exist"))
-            .hint("a name is known from its `let` on, and script functions see only their parameters"),
-        P::ModuleUndefined(name) => Error::invalid(format!("module `{name}` is not imported"))
-            .hint(format!("write `import \"{name}\" as {name};` at the top")),
+        P::VariableUndefined(name) => Error::invalid(format!("variable `{name}` does not exist")).hint(KNOWN_FROM),
+        P::ModuleUndefined(name) => {
+            Error::invalid(format!("module `{name}` is not imported")).hint(import_at_the_top(name))
+        }
         P::Reserved(word) => reserved(word),
         P::BadInput(LexError::ImproperSymbol(symbol, _)) | P::UnknownOperator(symbol) => stray(symbol),
         P::BadInput(LexError::UnterminatedString) => Error::invalid("a text is not closed"),

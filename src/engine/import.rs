@@ -219,6 +219,12 @@ fn holds_tests(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line.starts_with("fn test_")))
 }
 
+/// The error for modules that import each other; the round begins and ends with the same one.
+pub fn circle(round: &[&str]) -> Error {
+    Error::invalid(format!("modules import each other in a circle: {}", round.join(" → ")))
+        .hint("move what both need into a third module")
+}
+
 fn unknown_module(name: &str, looked: &[&str]) -> Error {
     let names: Vec<&str> = embedded_names().collect();
     let places: String = looked.iter().map(|place| format!("{place}, ")).collect();
@@ -254,8 +260,7 @@ impl Loading {
             if let Some(start) = loading.iter().position(|module| module == source) {
                 let mut round: Vec<&str> = loading[start..].iter().map(String::as_str).collect();
                 round.push(source);
-                return Err(Error::invalid(format!("modules import each other in a circle: {}", round.join(" → ")))
-                    .hint("move what both need into a third module"));
+                return Err(circle(&round));
             }
             loading.push(source.to_owned());
             Ok(Loading)

@@ -10,7 +10,7 @@
 
 use rhai::{Dynamic, Engine};
 
-use super::scan::Scan;
+use super::tokens::{Kind, Token, place_of, tokens};
 use crate::error::{Error, Result};
 
 const MARKER: &str = "@;";
@@ -29,21 +29,22 @@ pub fn register(engine: &mut Engine) -> Result<()> {
 
 /// The text with a marker at the beginning of every function body.
 pub fn functions(text: &str) -> String {
-    let letters: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len() + 64);
-    let mut scan = Scan { letters: &letters, at: 0 };
     let mut copied = 0;
-    while let Some(brace) = next_body(&mut scan) {
-        let before = letters[..brace].last() == Some(&' ');
-        let after = letters.get(brace + 1) == Some(&' ');
-        let end = if before && after { brace - 1 } else { brace };
-        out.extend(&letters[copied..end]);
+    for brace in tops(text, &tokens(text)) {
+        let room = usize::from(has_room(text, brace));
+        out.push_str(&text[copied..brace - room]);
         out.push('{');
         out.push_str(MARKER);
-        copied = if before && after { brace + 2 } else { brace + 1 };
+        copied = brace + 1 + room;
     }
-    out.extend(&letters[copied..]);
+    out.push_str(&text[copied..]);
     out
+}
+
+/// Blanks around a brace, which a marker can take the place of.
+fn has_room(text: &str, brace: usize) -> bool {
+    text[..brace].ends_with(' ') && text[brace + 1..].starts_with(' ')
 }
 
 /// The column of a letter of the text, from its column in the text with markers: only where there are no blanks for a
@@ -53,29 +54,39 @@ pub fn original_column(text: &str, line: usize, column: usize) -> usize {
     if column == 0 || !words.contains('{') {
         return column;
     }
-    let letters: Vec<char> = text.chars().collect();
-    let begin = letters.iter().enumerate().filter(|(_, letter)| **letter == '\n').map(|(index, _)| index + 1);
-    let begin = std::iter::once(0).chain(begin).nth(line - 1).unwrap_or(0);
-    let mut scan = Scan { letters: &letters, at: 0 };
     let mut inserted = 0;
-    while let Some(brace) = next_body(&mut scan) {
-        let has_room = letters[..brace].last() == Some(&' ') && letters.get(brace + 1) == Some(&' ');
-        let is_here = brace >= begin && brace - begin < words.chars().count();
-        if !is_here || has_room {
-            continue;
-        }
+    for brace in tops(text, &tokens(text)) {
+        let (its_line, its_column) = place_of(text, brace);
         // The marker stands behind the brace.
-        let behind = brace - begin + 1 + inserted;
-        if column > behind {
+        let behind = its_column + inserted;
+        if its_line == line && !has_room(text, brace) && column > behind {
             inserted += MARKER.len().min(column - behind);
         }
     }
     column - inserted
 }
 
-/// The body of a function in a text, with its braces, by letters and by place.
+/// Where the bodies of functions begin, by their braces.
+fn tops(text: &str, all: &[Token]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut is_function = false;
+    for token in all {
+        let opens = token.kind == Kind::Symbol && token.text(text).ends_with('{');
+        if is_function && opens {
+            found.push(token.span.end - 1);
+        }
+        is_function = is_fn(text, token) || is_function && !opens;
+    }
+    found
+}
+
+fn is_fn(text: &str, token: &Token) -> bool {
+    token.kind == Kind::Word && token.text(text) == "fn" && !text[..token.span.start].ends_with('.')
+}
+
+/// The body of a function in a text, with its braces, by bytes and by place.
 pub struct Body {
-    letters: std::ops::Range<usize>,
+    inside: std::ops::Range<usize>,
     start: (usize, usize),
     end: (usize, usize),
 }
@@ -86,68 +97,45 @@ impl Body {
         self.start <= (line, column) && (line, column) <= self.end
     }
 
-    /// Whether a letter lies between its braces.
-    pub fn holds(&self, letter: usize) -> bool {
-        self.letters.contains(&letter)
+    /// Whether the letter that begins at this byte lies between its braces.
+    pub fn holds(&self, byte: usize) -> bool {
+        self.inside.contains(&byte)
     }
 }
 
 /// The bodies of all functions of a script. One that is not closed reaches to the next line that begins with `fn` or
 /// `private`, or to the end.
 pub fn bodies(text: &str) -> Vec<Body> {
-    let letters: Vec<char> = text.chars().collect();
-    let mut scan = Scan { letters: &letters, at: 0 };
-    let ends = letters.iter().enumerate().filter(|(_, letter)| **letter == '\n');
-    let lines: Vec<usize> = std::iter::once(0).chain(ends.map(|(index, _)| index + 1)).collect();
-    let mut found = Vec::new();
-    while let Some(open) = next_body(&mut scan) {
-        let (mut depth, mut close) = (1, letters.len());
-        while scan.at < letters.len() {
-            let begins =
-                scan.at > 0 && letters[scan.at - 1] == '\n' && matches!(scan.word().as_str(), "fn" | "private");
-            match scan.peek(0) {
-                _ if begins => depth = 0,
-                Some('{') => depth += 1,
-                Some('}') => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                close = scan.at;
-                break;
-            }
-            scan.step();
+    let all = tokens(text);
+    let mut found: Vec<Body> = Vec::new();
+    for open in tops(text, &all) {
+        // A function in a function is a mistake, and part of the outer one.
+        if found.last().is_some_and(|body| body.holds(open)) {
+            continue;
         }
-        let place = |index: usize| {
-            let line = lines.partition_point(|start| *start <= index);
-            (line, index - lines[line - 1] + 1)
-        };
-        found.push(Body { letters: open + 1..close, start: place(open), end: place(close) });
+        let close = end_of_body(text, &all[all.partition_point(|token| token.span.start <= open)..]);
+        found.push(Body { inside: open + 1..close, start: place_of(text, open), end: place_of(text, close) });
     }
     found
 }
 
-/// The opening brace of the next function's body.
-fn next_body(scan: &mut Scan<'_>) -> Option<usize> {
-    while scan.at < scan.letters.len() {
-        if scan.word() == "fn" {
-            scan.at += 2;
-            return after_parameters(scan);
+/// The brace that closes a body, from what follows the one that opens it.
+fn end_of_body(text: &str, rest: &[Token]) -> usize {
+    let mut depth = 1;
+    for token in rest {
+        let piece = token.text(text);
+        let begins_line = text[..token.span.start].ends_with('\n');
+        match piece {
+            "fn" | "private" if begins_line => return token.span.start,
+            "{" | "#{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
         }
-        scan.step();
-    }
-    None
-}
-
-/// From behind `fn` to the opening brace, past the name and the parameters in their parentheses.
-fn after_parameters(scan: &mut Scan<'_>) -> Option<usize> {
-    while let Some(letter) = scan.peek(0) {
-        if letter == '{' {
-            scan.at += 1;
-            return Some(scan.at - 1);
+        if depth == 0 {
+            return token.span.start;
         }
-        scan.step();
     }
-    None
+    text.len()
 }
 
 #[cfg(test)]

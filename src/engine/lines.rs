@@ -57,6 +57,13 @@ pub struct Function {
     pub summary: String,
 }
 
+impl Function {
+    /// `fn scale(nodes, to)`.
+    pub fn signature(&self) -> String {
+        format!("fn {}({})", self.name, self.params.join(", "))
+    }
+}
+
 impl Lines {
     /// Variables and their values, the newest of each name, by name.
     pub fn variables(&self) -> BTreeMap<&str, &Dynamic> {

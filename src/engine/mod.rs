@@ -16,8 +16,8 @@ pub mod isolate;
 pub mod lines;
 pub mod names;
 pub mod params;
-pub mod scan;
 pub mod takes;
+pub mod tokens;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;

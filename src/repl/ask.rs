@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::activity::Activity;
-use crate::error::{Error, Result};
-use crate::session::{Approve, Cancel};
+use crate::error::Result;
+use crate::session::{Approve, Cancel, nobody_to_ask, not_agreed};
 use crate::ui::{self, Answer, Progress};
 
 /// Asks before each mutating call: yes, no, or all of the line.
@@ -39,9 +39,7 @@ impl Approve for AskEach {
             return Ok(());
         }
         if !ui::on_terminal() {
-            return Err(Error::refused("refused to change the cloud without being asked to")
-                .note("nobody sits at a terminal who could be asked")
-                .hint("run again with `--yes`"));
+            return Err(nobody_to_ask().note("nobody sits at a terminal who could be asked"));
         }
         self.activity.set_asking(true);
         self.progress.show_status(None);
@@ -53,7 +51,7 @@ impl Approve for AskEach {
                 self.all.store(true, Ordering::Relaxed);
                 Ok(())
             }
-            Answer::No => Err(Error::refused("the operator did not agree")),
+            Answer::No => Err(not_agreed()),
         }
     }
 }

@@ -125,7 +125,7 @@ fn doc(repl: &mut Repl, name: &str) -> Result<Next> {
     let name = name.trim_end_matches("()").trim_end_matches("::");
     let functions = repl.shared.lines().functions();
     if let Some(function) = functions.iter().find(|function| function.name == name) {
-        ui::result(&format!("fn {}({})\n{}", function.name, function.params.join(", "), function.summary));
+        ui::result(&format!("{}\n{}", function.signature(), function.summary));
         return Ok(Next::Prompt);
     }
     let name = repl.with_module(name);
@@ -153,7 +153,7 @@ fn vars(repl: &mut Repl, _: &str) -> Result<Next> {
         text.push_str(&format!("{name:width$}  {}\n", super::complete::describe(value)));
     }
     for function in lines.functions() {
-        text.push_str(&format!("fn {}({})  {}\n", function.name, function.params.join(", "), function.summary));
+        text.push_str(&format!("{}  {}\n", function.signature(), function.summary));
     }
     for (alias, module) in lines.imports() {
         text.push_str(&format!("import \"{module}\" as {alias};\n"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tokens::{Kind, Token, tokens};
+use crate::engine::tokens::{Kind, Token, tokens};
 
 /// Where a name is being typed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

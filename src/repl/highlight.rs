@@ -4,7 +4,7 @@ use nu_ansi_term::{Color, Style};
 use reedline::{AutoPairContext, Highlighter, StyledText};
 
 use super::commands;
-use super::tokens::{Kind, Token, tokens};
+use crate::engine::tokens::{Kind, Token, tokens};
 
 /// A longer text stays plain: it was pasted, and drawing it is work enough.
 const LENGTH_MAX: usize = 20_000;

@@ -18,7 +18,6 @@ pub mod prompt;
 pub mod save;
 pub mod secrecy;
 pub mod table;
-pub mod tokens;
 pub mod whole;
 
 use std::collections::BTreeMap;
@@ -43,7 +42,7 @@ use crate::catalog::page;
 use crate::catalog::reference::Reference;
 use crate::engine::lines::{self, Line, Lines, Shape};
 use crate::engine::params::Given;
-use crate::engine::{Interpreter, STACK_SIZE, call};
+use crate::engine::{Interpreter, STACK_SIZE, call, tokens};
 use crate::error::{Error, Kind, Result};
 use crate::file::{Readers, write_whole};
 use crate::session::Session;

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::tokens::{self, Kind, tokens};
 use crate::bindings;
 use crate::engine::lines::{LAST, Shape};
+use crate::engine::tokens::{self, Kind, tokens};
 use crate::error::{Error, Result};
 
 /// One thing that was done.

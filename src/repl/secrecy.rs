@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use super::tokens::{Kind, Token, depth_after, tokens};
 use crate::bindings;
 use crate::catalog::Effect;
+use crate::engine::tokens::{Kind, Token, depth_after, tokens};
 
 /// A name with one of these in it, whatever its case and its underscores, is that of a secret.
 const PARTS: [&str; 10] = [

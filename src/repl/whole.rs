@@ -3,8 +3,8 @@
 use reedline::{ValidationResult, Validator};
 use rhai::{Engine, LexError, ParseErrorType, Position};
 
-use super::tokens::{self, Kind, tokens};
 use crate::engine;
+use crate::engine::tokens::{self, Kind, place_of, tokens};
 use crate::error::Result;
 
 /// A longer text is judged by its brackets alone: compiling it would take longer than a key press.
@@ -71,10 +71,7 @@ fn is_at_the_end(position: Position, text: &str) -> bool {
     let (Some(line), Some(column)) = (position.line(), position.position()) else { return true };
     let code = tokens(text);
     let Some(last) = code.iter().rfind(|token| !matches!(token.kind, Kind::Comment { .. })) else { return true };
-    let before = &text[..last.span.start];
-    let last_line = before.matches('\n').count() + 1;
-    let last_column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (line, column) > (last_line, last_column)
+    (line, column) > place_of(text, last.span.start)
 }
 
 impl Validator for Whole {

@@ -16,6 +16,7 @@ pub mod stream;
 pub mod world;
 
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,6 +141,12 @@ impl Twin {
     }
 }
 
+/// Why a rehearsal goes to no cluster of a kubeconfig.
+pub fn no_kubeconfig(path: &Path) -> Error {
+    Error::usage(format!("a rehearsal does not use the kubeconfig `{}`", path.display()))
+        .hint("leave out `--kubeconfig`: clusters of the world are found by their names")
+}
+
 /// The id of a run in a twin: from its seed and from how far its clock is, so that a second run is another one.
 pub fn run_id(world: &World) -> String {
     let mut world = world.clone();
@@ -233,10 +240,7 @@ impl Twin {
         let world = self.baton.world();
         match endpoint {
             Endpoint::Cluster { name, target, .. } => Ok((name.clone(), caller(&world, target))),
-            Endpoint::Kubeconfig { path: Some(path), .. } => {
-                Err(Error::usage(format!("a rehearsal does not use the kubeconfig `{}`", path.display()))
-                    .hint("leave out `--kubeconfig`: clusters of the world are found by their names"))
-            }
+            Endpoint::Kubeconfig { path: Some(path), .. } => Err(no_kubeconfig(path)),
             Endpoint::Kubeconfig { context, .. } => {
                 let clusters = world.clusters();
                 let named = context.as_ref().map(|context| clusters.iter().filter(|name| *name == context).count());

@@ -151,20 +151,13 @@ fn selector(option: &str, given: Option<&Value>) -> Result<Option<String>> {
 }
 
 fn pair(option: &str, key: &str, wanted: &Value) -> Result<String> {
-    match wanted {
-        Value::String(text) => Ok(format!("{key}={text}")),
-        Value::Number(number) => {
-            Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))
-                .hint(format!("write `\"{number}\"`")))
-        }
-        Value::Bool(flag) => {
-            Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted)))
-                .hint(format!("write `\"{flag}\"`")))
-        }
-        _ => {
-            Err(Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {}", value::describe(wanted))))
-        }
+    if let Value::String(text) = wanted {
+        return Ok(format!("{key}={text}"));
     }
+    let found = value::describe(wanted);
+    let error = Error::invalid(format!("`{option}.{key}` of `kube::list` is text, found {found}"));
+    let can_be_quoted = wanted.is_number() || wanted.is_boolean();
+    Err(error.maybe_hint(can_be_quoted.then(|| format!("write `\"{wanted}\"`"))))
 }
 
 pub static LOGS: Binding = Binding {

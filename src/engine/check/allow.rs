@@ -4,10 +4,30 @@ use rhai::Position;
 
 use super::rules::{self, Rule, Weight};
 use super::{Finding, fault};
-use crate::engine::scan::{self, Comment};
+use crate::engine::tokens::{place_of, tokens};
 use crate::error::{Error, did_you_mean};
 
 const WORD: &str = "ekskit:allow(";
+
+/// A `//` comment, with its place from 1.
+struct Comment<'t> {
+    line: usize,
+    column: usize,
+    text: &'t str,
+    /// Nothing else stands on its line.
+    is_alone: bool,
+}
+
+/// The line comments of a script, in order.
+fn comments(text: &str) -> Vec<Comment<'_>> {
+    let line_comments = tokens(text).into_iter().filter(|token| token.text(text).starts_with("//"));
+    let found = line_comments.map(|token| {
+        let (line, column) = place_of(text, token.span.start);
+        let before = text[..token.span.start].rsplit('\n').next().unwrap_or_default();
+        Comment { line, column, text: &text[token.span], is_alone: before.trim().is_empty() }
+    });
+    found.collect()
+}
 
 /// One rule that is allowed on one line.
 struct Allowed {
@@ -24,7 +44,7 @@ pub(super) fn apply(source: &str, text: &str, findings: Vec<Finding>) -> Vec<Fin
     }
     let mut kept = Vec::new();
     let mut allowed = Vec::new();
-    let comments = scan::comments(text);
+    let comments = comments(text);
     for (index, comment) in comments.iter().enumerate() {
         let line = if comment.is_alone { code_below(&comments[index..]) } else { comment.line };
         read(source, comment, line, &mut allowed, &mut kept);
@@ -46,7 +66,7 @@ pub(super) fn apply(source: &str, text: &str, findings: Vec<Finding>) -> Vec<Fin
 }
 
 /// The first line below a comment that is no comment alone.
-fn code_below(comments: &[Comment]) -> usize {
+fn code_below(comments: &[Comment<'_>]) -> usize {
     let mut line = comments[0].line + 1;
     for comment in &comments[1..] {
         if comment.is_alone && comment.line == line {
@@ -56,7 +76,7 @@ fn code_below(comments: &[Comment]) -> usize {
     line
 }
 
-fn read(source: &str, comment: &Comment, line: usize, allowed: &mut Vec<Allowed>, kept: &mut Vec<Finding>) {
+fn read(source: &str, comment: &Comment<'_>, line: usize, allowed: &mut Vec<Allowed>, kept: &mut Vec<Finding>) {
     let Some(start) = comment.text.find(WORD) else { return };
     let inside = comment.text[start + WORD.len()..].split(')').next().unwrap_or_default();
     let mut column = comment.column + comment.text[..start + WORD.len()].chars().count();

@@ -14,7 +14,7 @@ use super::parsed::{self, Function, Key};
 use super::rules::{self, Rule};
 use super::walk::Walk;
 use crate::bindings;
-use crate::engine::import::Found;
+use crate::engine::import::{self, Found};
 use crate::engine::names::Names;
 use crate::engine::{fault, unavailable};
 use crate::error::Error;
@@ -324,9 +324,8 @@ impl<'e> Known<'e> {
         match self.circle(&module, &mut Vec::new()) {
             None => Ok(Some(module)),
             Some(round) => {
-                let error = Error::invalid(format!("modules import each other in a circle: {}", round.join(" → ")))
-                    .hint("move what both need into a third module");
-                Err(Box::new((&rules::IMPORT_CYCLE, error)))
+                let round: Vec<&str> = round.iter().map(String::as_str).collect();
+                Err(Box::new((&rules::IMPORT_CYCLE, import::circle(&round))))
             }
         }
     }

@@ -6,6 +6,7 @@ use super::known::Role;
 use super::rules;
 use super::shape::Shape;
 use super::walk::{Alias, Origin, Variable, Walk};
+use crate::engine::fault;
 use crate::error::{Error, did_you_mean};
 
 impl<'a> Walk<'a> {
@@ -118,12 +119,12 @@ impl<'a> Walk<'a> {
             return error.hint("a function is known from its end on: move it above this line");
         }
         if self.owner.is_some() && self.script.top_level_names().any(|known| known == name) {
-            return error.hint("script functions see only their parameters: hand the value in");
+            return error.hint(fault::HAND_IN);
         }
         if self.aliases.iter().any(|alias| alias.name == name) {
             return error.hint(format!("`{name}` is a module: write `{name}::…`"));
         }
-        error.hint("a name is known from its `let` on, and script functions see only their parameters")
+        error.hint(fault::KNOWN_FROM)
     }
 
     /// `global::NAME` and `module::NAME`.
@@ -165,7 +166,7 @@ impl<'a> Walk<'a> {
         }
         let known = crate::engine::import::embedded_names().any(|known| known == name);
         error.hint(match known {
-            true => format!("write `import \"{name}\" as {name};` at the top"),
+            true => fault::import_at_the_top(name),
             false => "`ekskit doc` lists the namespaces and modules that there are".to_owned(),
         })
     }

@@ -8,6 +8,7 @@ use rhai::Position;
 
 use super::rules;
 use super::walk::Walk;
+use crate::engine::fault;
 use crate::error::{Error, did_you_mean, list_and};
 
 /// What a value is known to hold.
@@ -82,7 +83,7 @@ impl Walk<'_> {
             .note(known_keys(&names))
             .maybe_hint(did_you_mean(name, names.iter().copied()));
         let error = match error.facts().hint {
-            None => error.hint(format!("for a key that may be absent write `.get(\"{name}\")`, which answers `()`")),
+            None => error.hint(fault::key_that_may_be_absent(name)),
             Some(_) => error,
         };
         self.report(&rules::UNKNOWN_PROPERTY, error, at);

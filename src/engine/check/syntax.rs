@@ -59,6 +59,6 @@ fn without_the_function_at(text: &str, at: Position) -> Option<String> {
     let line = at.line()?;
     let column = at.position().unwrap_or(1);
     let body = isolate::bodies(text).into_iter().find(|body| body.contains(line, column))?;
-    let letters = text.chars().enumerate();
-    Some(letters.map(|(index, letter)| if body.holds(index) && letter != '\n' { ' ' } else { letter }).collect())
+    let letters = text.char_indices();
+    Some(letters.map(|(at, letter)| if body.holds(at) && letter != '\n' { ' ' } else { letter }).collect())
 }

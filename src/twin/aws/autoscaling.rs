@@ -156,13 +156,15 @@ fn take_settings(world: &World, group: &mut Value, input: &Value) -> Result<(), 
         }
     }
     if zones.is_empty() {
-        return invalid("At least one Availability Zone or VPC Subnet is required.");
+        return invalid(NO_SUBNET);
     }
     zones.sort_unstable();
     let zones = json!(zones);
     group["availability_zones"] = zones;
     Ok(())
 }
+
+const NO_SUBNET: &str = "At least one Availability Zone or VPC Subnet is required.";
 
 fn template_shown(world: &World, named: &Value) -> Answer {
     let template = launch_template::find(world, named).or_else(|refusal| not_fully_formed(&refusal))?;
@@ -283,9 +285,7 @@ fn delete_auto_scaling_group(world: &mut World, input: &Value) -> Answer {
 
 fn terminate_instance(world: &mut World, input: &Value) -> Answer {
     let id = text(input, "instance_id");
-    let Some(name) = group_of(world, id) else {
-        return invalid(format!("Instance Id not found - No managed instance found for instance ID {id}"));
-    };
+    let name = group_of(world, id)?;
     let fewer = input["should_decrement_desired_capacity"] == true;
     if let Some(group) = world.find_mut(GROUPS, &name).filter(|_| fewer) {
         let wanted = number(group, "desired_capacity") - 1;
@@ -304,16 +304,17 @@ fn terminate_instance(world: &mut World, input: &Value) -> Answer {
 }
 
 /// The group that an instance belongs to.
-fn group_of(world: &World, instance: &str) -> Option<String> {
+fn group_of(world: &World, instance: &str) -> Result<String, Refusal> {
     let has = |group: &Value| members(group).any(|one| one["instance_id"] == instance);
-    world.table(GROUPS).iter().find(|(_, group)| has(group)).map(|(name, _)| name.clone())
+    match world.table(GROUPS).iter().find(|(_, group)| has(group)) {
+        Some((name, _)) => Ok(name.clone()),
+        None => invalid(format!("Instance Id not found - No managed instance found for instance ID {instance}")),
+    }
 }
 
 fn set_instance_health(world: &mut World, input: &Value) -> Answer {
     let id = text(input, "instance_id");
-    let Some(name) = group_of(world, id) else {
-        return invalid(format!("Instance Id not found - No managed instance found for instance ID {id}"));
-    };
+    let name = group_of(world, id)?;
     change_member(world, &name, id, |member| member["health_status"] = input["health_status"].clone());
     Ok(json!({}))
 }
@@ -629,6 +630,9 @@ fn shrink(world: &mut World, name: &str) {
     }
 }
 
+/// Why a group starts an instance.
+const TOO_FEW: &str = "an instance was started in response to a difference between desired and actual capacity";
+
 fn grow(world: &mut World, name: &str) {
     while let Some(group) = world.find(GROUPS, name) {
         let wanted = usize::try_from(number(group, "desired_capacity")).unwrap_or(0);
@@ -643,8 +647,7 @@ fn grow(world: &mut World, name: &str) {
                 "status_code": "Failed", "progress": 100, "end_time": now,
                 "status_message": format!("{} Launching EC2 instance failed.", sentence(&refusal.message)),
             });
-            let cause = "an instance was started in response to a difference between desired and actual capacity";
-            record(world, name, "Launching a new EC2 instance", cause, outcome);
+            record(world, name, "Launching a new EC2 instance", TOO_FEW, outcome);
             world.begin(GROUPS, name, "RETRY");
         }
     }
@@ -685,7 +688,7 @@ fn launch_member(world: &mut World, name: &str, group: &Value) -> Result<(), Ref
     }
     match first_refusal {
         Some(refusal) => Err(refusal),
-        None => invalid("At least one Availability Zone or VPC Subnet is required."),
+        None => invalid(NO_SUBNET),
     }
 }
 
@@ -712,9 +715,8 @@ fn join(world: &mut World, name: &str, template: &Value, id: &str) {
     if let Some(list) = world.find_mut(GROUPS, name).and_then(|group| group["instances"].as_array_mut()) {
         list.push(member);
     }
-    let cause = "an instance was started in response to a difference between desired and actual capacity";
     let outcome = json!({ "status_code": "InProgress", "progress": 30, "_instance": id });
-    record(world, name, &format!("Launching a new EC2 instance: {id}"), cause, outcome);
+    record(world, name, &format!("Launching a new EC2 instance: {id}"), TOO_FEW, outcome);
 }
 
 /// A group that is to go goes a moment after its last instance.

@@ -1,5 +1,7 @@
 //! What the server fills in where an object says nothing: the defaults that controllers, kubectl and runbooks rely on.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::kinds::Served;
@@ -505,8 +507,8 @@ pub fn allocate(store: &Store, object: &mut Value) {
         return;
     }
     if spec["clusterIP"].as_str().unwrap_or_default().is_empty() {
-        let taken: Vec<&str> =
-            store.list("services").values().filter_map(|other| other["spec"]["clusterIP"].as_str()).collect();
+        let services = store.list("services").values();
+        let taken: BTreeSet<&str> = services.filter_map(|other| other["spec"]["clusterIP"].as_str()).collect();
         // 172.20.0.1 is the server's own and 172.20.0.10 that of DNS.
         let free = (0..=u8::MAX).flat_map(|high| (1..=254).map(move |low| (high, low)));
         let address = |(high, low): (u8, u8)| format!("{}.{}.{high}.{low}", SERVICE_RANGE[0], SERVICE_RANGE[1]);

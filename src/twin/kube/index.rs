@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::twin::physics::selection::{list, text};
 use crate::twin::physics::{pod, scheduler};
@@ -38,8 +38,31 @@ pub struct Changed {
     owners: BTreeSet<String>,
     gone: BTreeSet<String>,
     nodes: BTreeSet<String>,
-    labels: BTreeSet<(String, String)>,
+    pods: BTreeSet<PodChange>,
     freed: bool,
+}
+
+/// What changed of pods of these labels; many pods may have changed alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodChange {
+    /// Where they are.
+    pub namespace: String,
+    // As JSON: values have no order. `null` where there was no pod, or is none now.
+    before: String,
+    after: String,
+    /// The pods are otherwise as they were.
+    is_of_labels: bool,
+}
+
+impl PodChange {
+    /// Whether it is news to somebody who selects pods by their labels.
+    pub fn concerns(&self, selects: impl Fn(&Value) -> bool) -> bool {
+        let is_selected = |labels: &str| serde_json::from_str(labels).is_ok_and(|labels| selects(&labels));
+        match self.is_of_labels {
+            true => is_selected(&self.before) != is_selected(&self.after),
+            false => is_selected(&self.after) || (self.before != self.after && is_selected(&self.before)),
+        }
+    }
 }
 
 impl Changed {
@@ -69,11 +92,9 @@ impl Changed {
         self.nodes.iter().chain(self.keys("nodes")).cloned().collect()
     }
 
-    /// Namespace and labels of pods that came, changed or went; where labels changed, the old and the new ones.
-    pub fn pod_labels(&self) -> impl Iterator<Item = (&str, Value)> {
-        self.labels
-            .iter()
-            .map(|(namespace, labels)| (namespace.as_str(), serde_json::from_str(labels).unwrap_or_default()))
+    /// Pods that came, went, or changed in more than annotations and the like.
+    pub fn pods(&self) -> impl Iterator<Item = &PodChange> {
+        self.pods.iter()
     }
 
     /// Whether a pod that waits for a node may find room that it did not find before.
@@ -98,6 +119,8 @@ pub struct Index {
     loads: BTreeMap<String, Load>,
     by_load: BTreeSet<(usize, String)>,
     unplaced: BTreeSet<String>,
+    /// Keys of the pods of a namespace that have a label of this value.
+    labelled: BTreeMap<String, BTreeMap<(String, String), BTreeSet<String>>>,
     changed: Changed,
 }
 
@@ -144,6 +167,17 @@ impl Index {
         &self.unplaced
     }
 
+    /// Keys of the pods of a namespace that have one of these labels, the rarest; `None`: no label is named.
+    pub fn pods_labelled(&self, namespace: &str, labels: &Map<String, Value>) -> Option<&BTreeSet<String>> {
+        static NONE: BTreeSet<String> = BTreeSet::new();
+        let here = self.labelled.get(namespace);
+        let having = labels.iter().map(|(key, value)| {
+            let label = (key.clone(), value.as_str().unwrap_or_default().to_owned());
+            here.and_then(|here| here.get(&label)).unwrap_or(&NONE)
+        });
+        having.min_by_key(|keys| keys.len())
+    }
+
     /// Takes what changed since the last time.
     pub fn take_changed(&mut self) -> Changed {
         std::mem::take(&mut self.changed)
@@ -168,7 +202,7 @@ impl Index {
             self.changed.owners.insert(text(owner, "uid").to_owned());
         }
         if kind == "pods" {
-            self.changed.note_labels(key, object);
+            self.changed.note_pod(key, Some(object), Some(object), false);
             self.changed.nodes.extend(node_of(object).map(str::to_owned));
             self.changed.freed = true;
         }
@@ -221,9 +255,41 @@ impl Index {
         }
     }
 
+    fn note_labels(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        let (before, after) = (labels_of(old), labels_of(new));
+        if before == after {
+            return;
+        }
+        let namespace = namespace_of(key);
+        let pairs = |labels: Option<&Value>| -> Vec<(String, String)> {
+            let labels = labels.and_then(Value::as_object).into_iter().flatten();
+            labels.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+        };
+        let here = self.labelled.entry(namespace.to_owned()).or_default();
+        for label in pairs(before) {
+            if let Some(keys) = here.get_mut(&label) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    here.remove(&label);
+                }
+            }
+        }
+        for label in pairs(after) {
+            here.entry(label).or_default().insert(key.to_owned());
+        }
+        if here.is_empty() {
+            self.labelled.remove(namespace);
+        }
+    }
+
     fn note_pod(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        self.note_labels(key, old, new);
+        // Who selects pods by labels does not look at annotations and the like.
+        let is_of_labels = old.zip(new).is_some_and(|(old, new)| !is_seen_otherwise(old, new));
+        if !is_of_labels || labels_of(old) != labels_of(new) {
+            self.changed.note_pod(key, old, new, is_of_labels);
+        }
         for pod in old.into_iter().chain(new) {
-            self.changed.note_labels(key, pod);
             self.changed.nodes.extend(node_of(pod).map(str::to_owned));
         }
         let waits = new.is_some_and(|pod| node_of(pod).is_none() && !pod::is_ending(pod) && !pod::is_over(pod));
@@ -284,10 +350,26 @@ impl Changed {
         }
     }
 
-    fn note_labels(&mut self, key: &str, pod: &Value) {
-        let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
-        self.labels.insert((namespace.to_owned(), pod["metadata"]["labels"].to_string()));
+    fn note_pod(&mut self, key: &str, old: Option<&Value>, new: Option<&Value>, is_of_labels: bool) {
+        let [before, after] = [old, new].map(|pod| labels_of(pod).unwrap_or(&Value::Null).to_string());
+        let namespace = namespace_of(key).to_owned();
+        self.pods.insert(PodChange { namespace, before, after, is_of_labels });
     }
+}
+
+fn labels_of(pod: Option<&Value>) -> Option<&Value> {
+    pod.map(|pod| &pod["metadata"]["labels"])
+}
+
+fn is_seen_otherwise(old: &Value, new: &Value) -> bool {
+    let of = |name: &str| old["metadata"][name] != new["metadata"][name];
+    old["status"] != new["status"]
+        || old["spec"] != new["spec"]
+        || ["deletionTimestamp", "ownerReferences"].into_iter().any(of)
+}
+
+fn namespace_of(key: &str) -> &str {
+    key.split_once('/').map_or("", |(namespace, _)| namespace)
 }
 
 fn node_of(pod: &Value) -> Option<&str> {
@@ -325,6 +407,54 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_found_by_their_labels_as_these_come_and_go() {
+        let mut store = Store::default();
+        for name in ["a", "b", "c"] {
+            store.create("pods", pod(name, "n1"));
+            store.change("pods", &format!("x/{name}"), |pod| pod["metadata"]["labels"]["tier"] = json!("web"));
+        }
+        let found = |store: &Store, labels: Value| -> Vec<String> {
+            store.pods_with("x", &labels).map(|(key, _)| key.to_owned()).collect()
+        };
+        assert_eq!(found(&store, json!({ "tier": "web", "app": "b" })), ["x/b"]);
+        assert_eq!(found(&store, json!({ "tier": "web" })), ["x/a", "x/b", "x/c"]);
+        assert_eq!(found(&store, json!({})), ["x/a", "x/b", "x/c"]);
+        assert!(found(&store, json!({ "app": "b", "tier": "other" })).is_empty());
+        assert_eq!(store.pods_with("y", &json!({ "tier": "web" })).count(), 0);
+        store.change("pods", "x/b", |pod| pod["metadata"]["labels"]["app"] = json!("a"));
+        assert_eq!(found(&store, json!({ "app": "a" })), ["x/a", "x/b"]);
+        store.remove("pods", "x/a");
+        assert_eq!(found(&store, json!({ "app": "a" })), ["x/b"]);
+        store.reindex();
+        assert_eq!(found(&store, json!({ "tier": "web" })), ["x/b", "x/c"]);
+    }
+
+    #[test]
+    fn who_selects_pods_is_concerned_by_what_it_can_see() {
+        let mut store = Store::default();
+        store.create("pods", pod("a", "n1"));
+        let mut concerns = |change: &dyn Fn(&mut Value), labels: Value| {
+            store.take_changed();
+            store.change("pods", "x/a", change);
+            let wanted = labels.as_object().unwrap();
+            let selects = |labels: &Value| wanted.iter().all(|(key, value)| labels.get(key) == Some(value));
+            store.take_changed().pods().any(|change| change.concerns(selects))
+        };
+        let app = json!({ "app": "a" });
+        assert!(!concerns(&|pod| pod["metadata"]["annotations"] = json!({ "a": "1" }), app.clone()));
+        assert!(!concerns(&|pod| pod["metadata"]["labels"]["tier"] = json!("web"), app.clone()));
+        assert!(concerns(&|pod| pod["metadata"]["labels"]["tier"] = json!("db"), json!({ "tier": "db" })));
+        assert!(concerns(&|pod| pod["metadata"]["labels"]["tier"] = json!("web"), json!({ "tier": "db" })));
+        assert!(concerns(&|pod| pod["status"]["phase"] = json!("Failed"), app.clone()));
+        assert!(!concerns(&|pod| pod["status"]["phase"] = json!("Running"), json!({ "app": "b" })));
+        let both = |pod: &mut Value| {
+            pod["metadata"]["labels"]["tier"] = json!("db");
+            pod["status"]["phase"] = json!("Failed");
+        };
+        assert!(concerns(&both, json!({ "tier": "web" })));
+    }
+
+    #[test]
     fn a_change_concerns_the_owner_also_when_what_it_owned_is_gone() {
         let mut store = Store::default();
         let owner = json!({ "metadata": { "name": "web", "namespace": "x", "uid": "owner" } });
@@ -337,7 +467,9 @@ mod tests {
         let concerned = changed.concerned(store.index(), "replicasets.apps");
         assert_eq!(concerned.into_iter().collect::<Vec<_>>(), ["x/web"]);
         assert!(changed.gone().contains("a"));
-        assert_eq!(changed.pod_labels().collect::<Vec<_>>(), [("x", json!({ "app": "a" }))]);
+        let told: Vec<&PodChange> = changed.pods().collect();
+        assert_eq!((told.len(), &*told[0].namespace), (1, "x"));
+        assert!(told[0].concerns(|labels| labels["app"] == "a") && !told[0].concerns(|labels| labels["app"] == "b"));
         assert_eq!(store.index().owned("owner").count(), 0);
     }
 }

@@ -1,8 +1,5 @@
 //! Objects on the wire: one, and many page by page. Written straight from the store, so that a read clones nothing.
 
-use std::borrow::Cow;
-use std::ops::Bound;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -14,7 +11,7 @@ use super::request::Ask;
 use super::revision::{self, Moment};
 use super::selector::{Fields, Labels};
 use super::status::{bad_request, internal};
-use super::store::{Objects, Store};
+use super::store::Store;
 use super::table::Sheet;
 
 /// How an object is shown.
@@ -110,20 +107,6 @@ impl Selected {
     }
 }
 
-/// Objects of a namespace, or of all, behind a key.
-pub fn within<'a>(
-    objects: &'a Objects,
-    namespace: Option<&str>,
-    after: Option<&str>,
-) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
-    let prefix = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    let start = match after {
-        Some(after) => Bound::Excluded(after.to_owned()),
-        None => Bound::Included(prefix.clone()),
-    };
-    objects.range((start, Bound::Unbounded)).take_while(move |(key, _)| key.starts_with(&prefix))
-}
-
 /// A page of objects.
 pub fn many(
     store: &Store,
@@ -145,17 +128,14 @@ pub fn many(
         moment = token.revision.map_or(Moment::Now, Moment::At);
         after = Some(token.after);
     }
-    let objects = match moment {
-        Moment::Now => Cow::Borrowed(store.list(&served.table)),
-        Moment::At(revision) => store.list_at(&served.table, revision).ok_or_else(|| match &after {
-            Some(after) => revision::forgotten_page(Token { revision: None, after: after.clone() }.write()),
-            None => revision::forgotten(),
-        })?,
-    };
     let revision = match moment {
         Moment::Now => store.revision(),
         Moment::At(revision) => revision,
     };
+    let objects = store.list_at(&served.table, revision).ok_or_else(|| match &after {
+        Some(after) => revision::forgotten_page(Token { revision: None, after: after.clone() }.write()),
+        None => revision::forgotten(),
+    })?;
     let metadata_only = ask.wants("PartialObjectMetadataList");
     let api_version = served.api_version();
     let form = match sheet {
@@ -168,7 +148,7 @@ pub fn many(
     let mut count = 0;
     let mut last: Option<&str> = None;
     let mut more = 0;
-    for (key, object) in within(&objects, namespace, after.as_deref()) {
+    for (key, object) in objects.within(namespace, after.as_deref()) {
         if limit > 0 && count == limit {
             // Whether they are chosen is not known yet.
             more += 1;

@@ -176,7 +176,7 @@ pub fn delete(world: &mut World, cluster: &str, kind: &str, key: &str) -> bool {
 pub(in crate::twin) mod wire {
     //! A client for tests.
 
-    use http::Request;
+    use http::{Request, Response};
     use serde_json::{Value, json};
 
     use crate::twin::world::World;
@@ -232,13 +232,7 @@ pub(in crate::twin) mod wire {
 
         /// The same with any bytes as the body.
         pub fn send(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
-            let (method, uri) = line.split_once(' ').unwrap();
-            let mut request = Request::builder().method(method).uri(uri);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            let (parts, ()) = request.body(()).unwrap().into_parts();
-            let answer = super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, body);
+            let answer = self.answer(line, headers, body);
             let code = answer.status().as_u16();
             let text = match answer.into_body() {
                 super::Answer::Whole(bytes) => String::from_utf8(bytes).unwrap(),
@@ -249,6 +243,24 @@ pub(in crate::twin) mod wire {
             };
             let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
             (code, value)
+        }
+
+        fn answer(&mut self, line: &str, headers: &[(&str, &str)], body: &[u8]) -> Response<super::Answer> {
+            let (method, uri) = line.split_once(' ').unwrap();
+            let mut request = Request::builder().method(method).uri(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            super::answer(&mut self.world, "prod", super::Caller::Arn(&self.caller), &parts, body)
+        }
+
+        /// A watch that has told nothing yet.
+        pub fn watch(&mut self, path: &str) -> Box<super::watch::Watch> {
+            match self.answer(&format!("GET {path}"), &[], &[]).into_body() {
+                super::Answer::Watch(watch) => watch,
+                super::Answer::Whole(bytes) => panic!("no watch: {}", String::from_utf8_lossy(&bytes)),
+            }
         }
 
         pub fn get(&mut self, path: &str) -> (u16, Value) {

@@ -8,7 +8,7 @@ use super::kinds::{self, Found, Served};
 use super::list::{self, Selected};
 use super::remove::{self, Options};
 use super::request::{Ask, Place};
-use super::store::{Store, key};
+use super::store::{self, Store, key};
 use super::table::{self, Sheet};
 use super::watch::Watch;
 use super::write::{Unknown, Write};
@@ -425,7 +425,7 @@ impl Aim<'_> {
         let selected = Selected::read(ask, self.served)?;
         // What was deleted is told to whoever watches from here on.
         let revision = self.store(world)?.revision().to_string();
-        let all = list::within(self.store(world)?.list(&self.served.table), self.place.namespace.as_deref(), None);
+        let all = store::within(self.store(world)?.list(&self.served.table), self.place.namespace.as_deref(), None);
         let keys: Vec<String> = all.filter(|(_, object)| selected.has(object)).map(|(key, _)| key.clone()).collect();
         let mut items = Vec::new();
         for key in keys {

@@ -3,8 +3,9 @@
 //! The store keeps what etcd and the generic registry keep (uid, resourceVersion, generation, creationTimestamp) and
 //! knows nothing of kinds; validation, defaults and field ownership stand in front of it, controllers behind it.
 
-use std::borrow::Cow;
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -143,23 +144,17 @@ impl Store {
         self.history.since(kind, after).map(move |change| (change, self.history.after(kind, change, now(change))))
     }
 
-    /// Objects of a kind as they were at an earlier revision; `None`: that is too long ago.
-    pub fn list_at(&self, kind: Kind<'_>, revision: u64) -> Option<Cow<'_, Objects>> {
+    /// Objects of a kind as they were at this revision; `None`: that is too long ago.
+    pub fn list_at<'s>(&'s self, kind: Kind<'s>, revision: u64) -> Option<Snapshot<'s>> {
         if revision < self.history_begins(kind) {
             return None;
         }
-        let mut objects = Cow::Borrowed(self.list(kind));
-        let mut seen = BTreeSet::new();
+        let mut otherwise = BTreeMap::new();
         for change in self.history.since(kind, revision) {
             // The first change after that time found what stood there then.
-            if seen.insert(&change.key) {
-                match &change.before {
-                    Some(before) => objects.to_mut().insert(change.key.clone(), before.clone()),
-                    None => objects.to_mut().remove(&change.key),
-                };
-            }
+            otherwise.entry(change.key.as_str()).or_insert(change.before.as_ref());
         }
-        Some(objects)
+        Some(Snapshot { now: self.list(kind), otherwise })
     }
 
     /// Forgets what was, as etcd does when it is compacted.
@@ -219,12 +214,63 @@ impl Store {
         self.index.owned_of(uid, kind).filter_map(move |key| Some((key, self.get(kind, key)?)))
     }
 
+    /// The pods of a namespace that have all of these labels, a map, by their keys. None named: all of them.
+    pub fn pods_with<'s>(&'s self, namespace: &str, labels: &Value) -> impl Iterator<Item = (&'s str, &'s Value)> {
+        let labels = labels.as_object().cloned().unwrap_or_default();
+        let rarest = self.index.pods_labelled(namespace, &labels);
+        let all = rarest.is_none().then(|| self.within("pods", namespace));
+        let some = rarest.into_iter().flatten().filter_map(|key| self.objects.get("pods")?.get_key_value(key));
+        all.into_iter()
+            .flatten()
+            .chain(some)
+            .map(|(key, pod)| (key.as_str(), pod))
+            .filter(move |(_, pod)| labels.iter().all(|(key, value)| pod["metadata"]["labels"].get(key) == Some(value)))
+    }
+
     /// Objects of a kind in a namespace, by their keys.
     pub fn within<'s>(&'s self, kind: Kind<'_>, namespace: &str) -> impl Iterator<Item = (&'s String, &'s Value)> {
-        let from = format!("{namespace}/");
-        let until = from.clone();
-        self.list(kind).range(from..).take_while(move |(key, _)| key.starts_with(&until))
+        within(self.list(kind), Some(namespace), None)
     }
+}
+
+/// Objects of a kind as they were at one revision: as they are now, but for those that have changed since.
+pub struct Snapshot<'s> {
+    now: &'s Objects,
+    /// What stood there then, of what stands there otherwise now.
+    otherwise: BTreeMap<&'s str, Option<&'s Value>>,
+}
+
+impl<'s> Snapshot<'s> {
+    /// Those of a namespace, or of all, behind a key.
+    pub fn within<'a>(
+        &'a self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'s str, &'s Value)> + use<'a, 's> {
+        let unchanged = within(self.now, namespace, after)
+            .map(|(key, object)| (key.as_str(), object))
+            .filter(|(key, _)| self.otherwise.is_empty() || !self.otherwise.contains_key(key));
+        let changed = within(&self.otherwise, namespace, after);
+        let changed = changed.filter_map(|(key, object)| Some((*key, (*object)?)));
+        let (mut unchanged, mut changed) = (unchanged.peekable(), changed.peekable());
+        std::iter::from_fn(move || match (unchanged.peek(), changed.peek()) {
+            (Some((one, _)), Some((other, _))) if other < one => changed.next(),
+            (None, _) => changed.next(),
+            _ => unchanged.next(),
+        })
+    }
+}
+
+/// What has the keys of a namespace, or of all, behind a key.
+pub fn within<'a, K: Borrow<str> + Ord, V>(
+    objects: &'a BTreeMap<K, V>,
+    namespace: Option<&str>,
+    after: Option<&str>,
+) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
+    let prefix = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    let start = after.map_or(Bound::Included(prefix.as_str()), Bound::Excluded);
+    let range = objects.range::<str, _>((start, Bound::Unbounded));
+    range.take_while(move |(key, _)| Borrow::<str>::borrow(*key).starts_with(&prefix))
 }
 
 fn remove(value: &mut Value, key: &str) {

@@ -54,8 +54,11 @@ pub enum Show {
 }
 
 enum State {
-    /// What is there comes first.
-    Beginning,
+    /// What is there comes first: what lies behind this key.
+    Beginning {
+        /// The last one that was told.
+        after: Option<String>,
+    },
     Going,
     Failed(Problem),
     Over,
@@ -84,7 +87,7 @@ impl Watch {
         };
         let begins = store.history_begins(&served.table);
         let state = match asked.since {
-            _ if asked.shows_what_is_there => State::Beginning,
+            _ if asked.shows_what_is_there => State::Beginning { after: None },
             Some(since) if since < begins => {
                 State::Failed(status::expired(format!("too old resource version: {since} ({begins})")))
             }
@@ -120,7 +123,15 @@ impl Watch {
         }
         match std::mem::replace(&mut self.state, State::Going) {
             State::Going => {}
-            State::Beginning => self.tell_what_is_there(store, &mut lines),
+            State::Beginning { after } => {
+                if after.is_none() {
+                    self.told = store.revision();
+                }
+                self.tell_what_is_there(store, after, &mut lines)?;
+                if matches!(self.state, State::Beginning { .. }) {
+                    return Some(lines);
+                }
+            }
             State::Failed(problem) => {
                 self.state = State::Over;
                 line(&mut lines, "ERROR", |lines| write(lines, &problem.status()));
@@ -158,17 +169,24 @@ impl Watch {
         lines
     }
 
-    fn tell_what_is_there(&mut self, store: &Store, lines: &mut Vec<u8>) {
-        let objects = list::within(store.list(&self.served.table), self.namespace.as_deref(), None);
-        for (_, object) in objects {
+    /// Tells a portion of what was there when the watch began; `None`: that is forgotten.
+    fn tell_what_is_there(&mut self, store: &Store, after: Option<String>, lines: &mut Vec<u8>) -> Option<()> {
+        let table = self.served.table.clone();
+        let objects = store.list_at(&table, self.told)?;
+        let namespace = self.namespace.clone();
+        for (key, object) in objects.within(namespace.as_deref(), after.as_deref()) {
             if self.selected.has(object) {
                 self.event(lines, "ADDED", object);
             }
+            if lines.len() > PORTION {
+                self.state = State::Beginning { after: Some(key.to_owned()) };
+                return Some(());
+            }
         }
-        self.told = store.revision();
         if self.marks_the_beginning && self.bookmarks {
             self.mark(lines, true);
         }
+        Some(())
     }
 
     fn tell(&mut self, lines: &mut Vec<u8>, change: &Change, after: Option<&Value>) {
@@ -312,6 +330,27 @@ mod tests {
         );
         assert_eq!(wire.get(&format!("{MAPS}?watch=1&sendInitialEvents=true")).0, 422);
         assert_eq!(wire.get(&format!("{MAPS}?watch=1&resourceVersion=x")).0, 500);
+    }
+
+    #[test]
+    fn what_is_there_comes_in_portions_as_it_was_at_the_beginning() {
+        let mut wire = Wire::new();
+        for name in ["a", "b", "c", "d"] {
+            let mut map = config_map(name);
+            map["data"]["a"] = json!("x".repeat(700_000));
+            assert_eq!(wire.post(MAPS, map).0, 201);
+        }
+        let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+        let mut watch = wire.watch(&format!("{MAPS}?{query}"));
+        let mut next = |wire: &Wire| Value::String(String::from_utf8(watch.take(&wire.world).unwrap()).unwrap());
+        assert_eq!(told(&next(&wire)), ["ADDED a", "ADDED b"]);
+        wire.delete(&format!("{MAPS}/c"));
+        wire.config_map("cc");
+        labelled(&mut wire, "a", "web");
+        assert_eq!(told(&next(&wire)), ["ADDED c", "ADDED d"]);
+        let end = "BOOKMARK {\"k8s.io/initial-events-end\":\"true\"}";
+        assert_eq!(told(&next(&wire)), ["ADDED kube-root-ca.crt", end, "DELETED c", "ADDED cc", "MODIFIED a"]);
+        assert_eq!(told(&next(&wire)), Vec::<String>::new());
     }
 
     #[test]

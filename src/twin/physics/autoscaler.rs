@@ -127,8 +127,9 @@ impl Scaler {
         let found = found.ok_or_else(|| format!("{} \"{name}\" not found", served.resource()))?;
         let replicas = scale::replicas_of(store, &served.table, found)
             .ok_or_else(|| "the server could not find the requested resource".to_owned())?;
-        let pods = store.within("pods", text(&self.object["metadata"], "namespace")).map(|(_, pod)| pod);
-        let own = pods.filter(|pod| matches(&found["spec"]["selector"], &pod["metadata"]["labels"]));
+        let selector = &found["spec"]["selector"];
+        let pods = store.pods_with(text(&self.object["metadata"], "namespace"), &selector["matchLabels"]);
+        let own = pods.map(|(_, pod)| pod).filter(|pod| matches(selector, &pod["metadata"]["labels"]));
         let own: Vec<&Value> = own.filter(|pod| pod::is_ready(pod)).collect();
         let sum = |what: &'static str| (what, own.iter().map(|pod| scheduler::requested(pod, what)).sum());
         let requests = [sum("cpu"), sum("memory")].into_iter().collect();

@@ -67,10 +67,7 @@ fn unmanaged(store: &Store, budgets: &BTreeSet<String>) -> BTreeSet<String> {
         store.get(BUDGETS, key).is_some_and(|budget| {
             let spec = &budget["spec"];
             let counts_owners = !spec["maxUnavailable"].is_null() || spec["minAvailable"].is_string();
-            let mut pods = store.within("pods", text(&budget["metadata"], "namespace")).map(|(_, pod)| pod);
-            let is_alone =
-                |pod: &Value| covers(budget, &pod["metadata"]["labels"]) && pod::controller_of(pod).is_none();
-            counts_owners && pods.any(is_alone)
+            counts_owners && covered(store, budget).any(|pod| pod::controller_of(pod).is_none())
         })
     };
     budgets.iter().filter(is_lost).cloned().collect()
@@ -103,8 +100,9 @@ fn concerned(world: &World, cluster: &str, store: &Store) -> BTreeSet<String> {
     if store.list(BUDGETS).is_empty() {
         return keys;
     }
-    for (namespace, labels) in changed.pod_labels() {
-        let fitting = store.within(BUDGETS, namespace).filter(|(_, budget)| covers(budget, &labels));
+    for change in changed.pods() {
+        let here = store.within(BUDGETS, &change.namespace);
+        let fitting = here.filter(|(_, budget)| change.concerns(|labels| covers(budget, labels)));
         keys.extend(fitting.map(|(key, _)| key.clone()));
     }
     let owners = ["deployments.apps", "replicasets.apps", "statefulsets.apps"].map(|kind| changed.keys(kind));
@@ -122,11 +120,15 @@ pub fn covers(budget: &Value, labels: &Value) -> bool {
     selector.is_object() && matches(selector, labels)
 }
 
+/// The pods of a budget.
+fn covered<'s>(store: &'s Store, budget: &'s Value) -> impl Iterator<Item = &'s Value> {
+    let pods = store.pods_with(text(&budget["metadata"], "namespace"), &budget["spec"]["selector"]["matchLabels"]);
+    pods.map(|(_, pod)| pod).filter(|pod| covers(budget, &pod["metadata"]["labels"]))
+}
+
 /// The status of a budget, when to look again, and whether it has no pods.
 fn status(store: &Store, budget: &Value, now: Timestamp) -> (Value, Option<Timestamp>, bool) {
-    let namespace = text(&budget["metadata"], "namespace");
-    let pods = store.within("pods", namespace).map(|(_, pod)| pod);
-    let pods: Vec<&Value> = pods.filter(|pod| covers(budget, &pod["metadata"]["labels"])).collect();
+    let pods: Vec<&Value> = covered(store, budget).collect();
     let before = &budget["status"];
     let mut status = json!({ "observedGeneration": budget["metadata"]["generation"] });
     let (expected, desired) = match expectation(store, &budget["spec"], &pods) {

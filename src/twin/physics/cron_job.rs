@@ -216,17 +216,10 @@ fn shown(time: Timestamp, zone: &TimeZone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::{settle, stage};
 
     fn world(spec: Value, exit: Option<&str>) -> World {
-        let mut world = World::new(1).unwrap();
-        world.start_server("prod");
-        let node = json!({ "metadata": { "name": "n1" }, "spec": {},
-            "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                "conditions": [{ "type": "Ready", "status": "True" }],
-                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
-        kube::create(&mut world, "prod", "nodes", node);
+        let mut world = stage::world(&["n1"]);
         let mut annotations = json!({});
         if let Some(exit) = exit {
             annotations["ekskit.dev/exit-code"] = json!(exit);
@@ -245,8 +238,7 @@ mod tests {
     }
 
     fn pass(world: &mut World, minutes: i64) {
-        let to = world.now + minutes.minutes();
-        world.advance(to);
+        stage::pass(world, 60 * minutes);
     }
 
     fn jobs(world: &World) -> usize {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::failure::{self, Meaning};
-use super::indexes::{self, INDEX, index_of};
+use super::indexes::{self, INDEX, Indexes, index_of};
 use super::pod;
 use super::selection::{list, text};
 use super::timer::time;
@@ -127,9 +127,9 @@ struct Run {
 struct Tally {
     succeeded: i64,
     failed: i64,
-    done: BTreeSet<i64>,
+    done: Indexes,
     /// Of Jobs whose indexes have a limit of their own.
-    given_up: BTreeSet<i64>,
+    given_up: Indexes,
     /// Keys of failed pods that stay uncounted until another takes their index.
     kept: BTreeSet<String>,
     /// Failures since the last success, and the last one.
@@ -274,7 +274,7 @@ impl Run {
         let succeeded: Vec<&Value> = fresh().map(|(_, pod)| pod).filter(|pod| has_succeeded(pod)).collect();
         let failed: Vec<&(String, Value)> = fresh().filter(|(_, pod)| self.has_failed(pod)).collect();
         let counting = failed.iter().filter(|(_, pod)| self.meaning(pod) != Meaning::Ignored).count();
-        let read = |name: &str| indexes::read(text(&self.status, name), self.completions().unwrap_or(0));
+        let read = |name: &str| Indexes::read(text(&self.status, name), self.completions().unwrap_or(0));
         let mut done = read("completedIndexes");
         done.extend(succeeded.iter().filter_map(|pod| index_of(pod)));
         let mut given_up = read("failedIndexes");
@@ -289,7 +289,7 @@ impl Run {
             let open = |pod: &Value| {
                 index_of(pod).is_some_and(|index| {
                     let is_active = self.active().any(|(_, other)| index_of(other) == Some(index));
-                    !done.contains(&index) && !given_up.contains(&index) && !is_active
+                    !done.contains(index) && !given_up.contains(index) && !is_active
                 })
             };
             for (key, pod) in failed.iter().filter(|(_, pod)| open(pod)) {
@@ -302,8 +302,7 @@ impl Run {
         let ended = |pods: &[&Value]| pods.iter().filter_map(|pod| failure::ended_at(pod)).collect::<Vec<_>>();
         let failures: Vec<&Value> = failed.iter().map(|(_, pod)| pod).collect();
         let backoff = self.backoff(world, &ended(&succeeded), &ended(&failures));
-        let succeeded =
-            if self.is_indexed() { size(done.len()) } else { self.count("succeeded") + size(succeeded.len()) };
+        let succeeded = if self.is_indexed() { done.count() } else { self.count("succeeded") + size(succeeded.len()) };
         Tally { succeeded, failed: self.count("failed") + size(counting), done, given_up, kept, backoff }
     }
 
@@ -387,12 +386,12 @@ impl Run {
             return Some(("DeadlineExceeded", "Job was active longer than specified deadline".to_owned()));
         }
         self.index_limit()?;
-        let given_up = size(tally.given_up.len());
+        let given_up = tally.given_up.count();
         if self.spec()["maxFailedIndexes"].as_i64().is_some_and(|most| given_up > most) {
             let message = "Job has exceeded the specified maximal number of failed indexes";
             return Some(("MaxFailedIndexesExceeded", message.to_owned()));
         }
-        let is_all = given_up + size(tally.done.len()) >= self.completions().unwrap_or(0);
+        let is_all = given_up + tally.done.count() >= self.completions().unwrap_or(0);
         (given_up > 0 && is_all).then(|| ("FailedIndexes", "Job has failed indexes".to_owned()))
     }
 
@@ -466,6 +465,7 @@ impl Run {
             None if tally.succeeded > 0 => there,
             None => parallelism,
         };
+        let wanted = wanted.min(pod::OWNED_MAX);
         let over = self.too_many(usize::try_from(there - wanted).unwrap_or(0));
         if !over.is_empty() {
             return self.dismiss(world, over);
@@ -510,15 +510,14 @@ impl Run {
 
     /// Makes pods for the first indexes that are open, but for those that failed a moment ago.
     fn make_indexes(&mut self, world: &mut World, tally: &Tally, count: i64) {
-        let mut busy: BTreeSet<i64> = self.active().filter_map(|(_, pod)| index_of(pod)).collect();
+        let mut taken = tally.done.clone();
+        taken.add_all(&tally.given_up);
+        taken.extend(self.active().filter_map(|(_, pod)| index_of(pod)));
         if self.waits_for_ends() {
-            busy.extend(self.terminating().filter_map(|(_, pod)| index_of(pod)));
+            taken.extend(self.terminating().filter_map(|(_, pod)| index_of(pod)));
         }
-        let is_open =
-            |index: &i64| !tally.done.contains(index) && !tally.given_up.contains(index) && !busy.contains(index);
-        let all = (0..self.completions().unwrap_or(0)).filter(is_open);
+        let open = taken.missing(self.completions().unwrap_or(0)).take(usize::try_from(count).unwrap_or(0));
         let mut next: Option<Timestamp> = None;
-        let open: Vec<i64> = all.take(usize::try_from(count).unwrap_or(0)).collect();
         let mut due = Vec::new();
         for index in open {
             let before = self.replaced(tally, index);
@@ -598,12 +597,12 @@ impl Run {
             was_counted = true;
         }
         if self.is_indexed() {
-            succeeded = size(tally.done.len());
-            if !tally.done.is_empty() {
-                self.status["completedIndexes"] = json!(indexes::write(&tally.done));
+            succeeded = tally.done.count();
+            if succeeded > 0 {
+                self.status["completedIndexes"] = json!(tally.done.write());
             }
             if self.index_limit().is_some() {
-                self.status["failedIndexes"] = json!(indexes::write(&tally.given_up));
+                self.status["failedIndexes"] = json!(tally.given_up.write());
             }
         }
         for (name, count) in [("succeeded", succeeded), ("failed", failed)] {
@@ -685,17 +684,10 @@ impl Run {
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::stage::{self, pass};
 
-    pub fn world() -> World {
-        let mut world = World::new(1).unwrap();
-        world.start_server("prod");
-        let node = json!({ "metadata": { "name": "n1" }, "spec": {},
-            "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                "conditions": [{ "type": "Ready", "status": "True" }],
-                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
-        kube::create(&mut world, "prod", "nodes", node);
-        world
+    fn world() -> World {
+        stage::world(&["n1"])
     }
 
     fn job(world: &mut World, spec: Value, exit: Option<&str>) {
@@ -710,11 +702,6 @@ mod tests {
         }
         kube::create(world, "prod", JOBS, job);
         settle(world);
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     fn status(world: &World) -> Value {
@@ -901,6 +888,22 @@ mod tests {
         settle(&mut world);
         pass(&mut world, 10);
         assert_eq!((&status(&world)["active"], &status(&world)["failed"]), (&json!(1), &Value::Null));
+    }
+
+    #[test]
+    fn a_job_of_thousands_of_millions_goes_on_where_it_stands() {
+        let mut world = world();
+        let spec =
+            json!({ "completions": 2_000_000_000, "parallelism": 2, "completionMode": "Indexed", "suspend": true });
+        job(&mut world, spec, Some("never"));
+        world.store_mut("prod").unwrap().change(JOBS, "default/sum", |job| {
+            job["status"]["completedIndexes"] = json!("0-6,8-1999999997");
+            job["spec"]["suspend"] = json!(false);
+        });
+        settle(&mut world);
+        let pods = world.store("prod").unwrap().list("pods").clone();
+        assert_eq!(pods.values().filter_map(index_of).collect::<Vec<_>>(), [1_999_999_998, 7]);
+        assert_eq!(status(&world)["succeeded"], 1_999_999_997);
     }
 
     #[test]

@@ -425,9 +425,9 @@ fn arrive(world: &mut World, id: &str, to: &str) {
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
+    use crate::twin::physics::stage::pass;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    use jiff::ToSpan;
 
     const ROLE: &str = "arn:aws:iam::123456789012:role/node";
     const NAME: &str = "ip-10-0-0-4.us-west-2.compute.internal";
@@ -486,11 +486,6 @@ mod tests {
 
     fn node(world: &World) -> Option<&Value> {
         world.store("prod").unwrap().get("nodes", NAME)
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     fn run_aws_node(world: &mut World) {

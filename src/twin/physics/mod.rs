@@ -24,6 +24,8 @@ pub mod schedule;
 pub mod scheduler;
 pub mod selection;
 pub mod service;
+#[cfg(test)]
+mod stage;
 pub mod stateful_set;
 pub mod taint;
 pub mod timer;

@@ -14,6 +14,10 @@ use crate::twin::world::World;
 /// The letters of generated names: no vowels, so no words.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
+/// So many pods a controller makes for one owner at most, however many it asks for: as many as Kubernetes is made to
+/// hold in a whole cluster.
+pub const OWNED_MAX: i64 = 150_000;
+
 /// The uid of the controller that an object belongs to.
 pub fn controller_of(object: &Value) -> Option<&str> {
     let owners = list(&object["metadata"]["ownerReferences"]);

@@ -46,9 +46,10 @@ fn adopt(world: &mut World, cluster: &str) {
         // One that has looked already has taken what there was; later pods come by themselves, below.
         let is_new = |set: &&Value| set["status"]["observedGeneration"].is_null() && !pod::is_ending(set);
         let Some(set) = store.get(REPLICA_SETS, key).filter(is_new) else { continue };
-        let fitting = store.within("pods", text(&set["metadata"], "namespace"));
-        let fitting = fitting.filter(|(_, pod)| !pod::is_over(pod) && pod::may_adopt(&set["spec"]["selector"], pod));
-        taken.extend(fitting.map(|(key, _)| (key.clone(), pod::owned_by(set))));
+        let selector = &set["spec"]["selector"];
+        let fitting = store.pods_with(text(&set["metadata"], "namespace"), &selector["matchLabels"]);
+        let fitting = fitting.filter(|(_, pod)| !pod::is_over(pod) && pod::may_adopt(selector, pod));
+        taken.extend(fitting.map(|(key, _)| (key.to_owned(), pod::owned_by(set))));
     }
     let mut left: Vec<(String, String)> = Vec::new();
     for key in changed.keys("pods") {
@@ -118,7 +119,8 @@ fn step(store: &Store, key: &str, set: &Value, now: Timestamp) -> Step {
     if pod::is_ending(set) {
         return Step { key: key.to_owned(), create: 0, delete: Vec::new(), status, next: None };
     }
-    let wanted = usize::try_from(set["spec"]["replicas"].as_i64().unwrap_or(1)).unwrap_or(0);
+    let wanted = set["spec"]["replicas"].as_i64().unwrap_or(1).min(pod::OWNED_MAX);
+    let wanted = usize::try_from(wanted).unwrap_or(0);
     let over = pods.len().saturating_sub(wanted);
     let delete = if over == 0 { Vec::new() } else { first_to_go(store, set, pods.clone(), over, now) };
     Step { key: key.to_owned(), create: wanted.saturating_sub(pods.len()), delete, status, next }

@@ -35,9 +35,12 @@ fn run(world: &mut World) {
             if pod::is_ending(&service) || service["spec"]["type"] == "ExternalName" {
                 continue;
             }
-            let behind = Behind::of(world, &cluster, &service);
-            behind.write_slices(world, &cluster, &service);
-            behind.write_endpoints(world, &cluster, &service);
+            let Some(store) = world.store(&cluster) else { continue };
+            let parts = behind(store, &service);
+            let (slices, subsets) = (slices(store, &service, &parts), subsets(&service, &parts));
+            let labels = slice_labels(&service, "endpointslice-controller.k8s.io");
+            write_owned(world, &cluster, &service, &slices, &labels);
+            write_endpoints(world, &cluster, &service, subsets);
         }
         mirror(world, &cluster);
     }
@@ -136,9 +139,10 @@ fn concerned(world: &World, cluster: &str, store: &Store) -> BTreeSet<String> {
     let mut keys = changed.concerned(store.index(), SERVICES);
     // Endpoints have the names of their services, and no owner.
     keys.extend(changed.keys(ENDPOINTS).iter().cloned());
-    for (namespace, labels) in changed.pod_labels() {
-        let here = store.within(SERVICES, namespace);
-        keys.extend(here.filter(|(_, service)| selects(service, &labels)).map(|(key, _)| key.clone()));
+    for change in changed.pods() {
+        let here = store.within(SERVICES, &change.namespace);
+        let fitting = here.filter(|(_, service)| change.concerns(|labels| selects(service, labels)));
+        keys.extend(fitting.map(|(key, _)| key.clone()));
     }
     let selects_any = |key: &String| {
         store
@@ -149,14 +153,9 @@ fn concerned(world: &World, cluster: &str, store: &Store) -> BTreeSet<String> {
 }
 
 /// The pods behind a service that have the same ports.
-struct Part {
+struct Part<'s> {
     ports: Value,
-    pods: Vec<Value>,
-}
-
-/// The pods behind a service.
-struct Behind {
-    parts: Vec<Part>,
+    pods: Vec<&'s Value>,
 }
 
 /// The port of a pod that a port of a service means; none: it has no port of that name.
@@ -172,101 +171,100 @@ fn target(port: &Value, pod: &Value) -> Option<i64> {
     named.next().and_then(|one| one["containerPort"].as_i64())
 }
 
-impl Behind {
-    fn of(world: &World, cluster: &str, service: &Value) -> Behind {
-        let mut parts: Vec<Part> = Vec::new();
-        let Some(store) = world.store(cluster) else { return Behind { parts } };
-        let pods = store.within("pods", text(&service["metadata"], "namespace")).map(|(_, pod)| pod);
-        let serving = pods
-            .filter(|pod| selects(service, &pod["metadata"]["labels"]))
-            .filter(|pod| !pod::is_over(pod) && pod["status"]["podIP"].is_string());
-        for pod in serving {
-            let ports: Vec<Value> = list(&service["spec"]["ports"])
-                .iter()
-                .filter_map(|port| {
-                    let mut shown = json!({ "name": text(port, "name"), "port": target(port, pod)?,
-                        "protocol": port["protocol"].as_str().unwrap_or("TCP") });
-                    if let Some(application) = port["appProtocol"].as_str() {
-                        shown["appProtocol"] = json!(application);
-                    }
-                    Some(shown)
-                })
-                .collect();
-            let ports = if ports.is_empty() { Value::Null } else { Value::Array(ports) };
-            match parts.iter_mut().find(|part| part.ports == ports) {
-                Some(part) => part.pods.push(pod.clone()),
-                None => parts.push(Part { ports, pods: vec![pod.clone()] }),
-            }
-        }
-        Behind { parts }
-    }
-
-    /// As many slices as it takes; those that are there keep their names.
-    fn write_slices(&self, world: &mut World, cluster: &str, service: &Value) {
-        let mut wanted: Vec<(Value, Value)> = Vec::new();
-        for part in &self.parts {
-            for pods in part.pods.chunks(SLICE_MAX) {
-                let endpoints: Value = pods.iter().map(|pod| endpoint(world, cluster, service, pod)).collect();
-                wanted.push((part.ports.clone(), endpoints));
-            }
-        }
-        if wanted.is_empty() {
-            // A service without pods has one slice all the same, an empty one.
-            wanted.push((Value::Null, Value::Null));
-        }
-        let labels = slice_labels(service, "endpointslice-controller.k8s.io");
-        write_owned(world, cluster, service, &wanted, &labels);
-    }
-
-    fn write_endpoints(&self, world: &mut World, cluster: &str, service: &Value) {
-        let mut subsets: Vec<Value> = Vec::new();
-        // A pod without any of the ports is none of the Endpoints, though it is in a slice.
-        let has_ports = !list(&service["spec"]["ports"]).is_empty();
-        for part in self.parts.iter().filter(|part| !has_ports || part.ports.is_array()) {
-            let living = part.pods.iter().filter(|pod| !pod::is_ending(pod));
-            let all = service["spec"]["publishNotReadyAddresses"] == true;
-            let (ready, unready): (Vec<&Value>, Vec<&Value>) = living.partition(|pod| all || pod::is_ready(pod));
-            let mut subset = Map::new();
-            for (name, pods) in [("addresses", ready), ("notReadyAddresses", unready)] {
-                if !pods.is_empty() {
-                    subset.insert(name.to_owned(), pods.into_iter().map(|pod| address(service, pod)).collect());
+/// The pods behind a service.
+fn behind<'s>(store: &'s Store, service: &Value) -> Vec<Part<'s>> {
+    let mut parts: Vec<Part<'_>> = Vec::new();
+    let pods = store.pods_with(text(&service["metadata"], "namespace"), &service["spec"]["selector"]);
+    for (_, pod) in pods.filter(|(_, pod)| !pod::is_over(pod) && pod["status"]["podIP"].is_string()) {
+        let ports: Vec<Value> = list(&service["spec"]["ports"])
+            .iter()
+            .filter_map(|port| {
+                let mut shown = json!({ "name": text(port, "name"), "port": target(port, pod)?,
+                    "protocol": port["protocol"].as_str().unwrap_or("TCP") });
+                if let Some(application) = port["appProtocol"].as_str() {
+                    shown["appProtocol"] = json!(application);
                 }
-            }
-            if subset.is_empty() {
-                continue;
-            }
-            let mut ports = part.ports.clone();
-            for port in ports.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-                if port.get("name").is_some_and(|name| name == "") {
-                    port.remove("name");
-                }
-            }
-            if ports.as_array().is_some_and(|ports| !ports.is_empty()) {
-                subset.insert("ports".to_owned(), ports);
-            }
-            subsets.push(Value::Object(subset));
+                Some(shown)
+            })
+            .collect();
+        let ports = if ports.is_empty() { Value::Null } else { Value::Array(ports) };
+        match parts.iter_mut().find(|part| part.ports == ports) {
+            Some(part) => part.pods.push(pod),
+            None => parts.push(Part { ports, pods: vec![pod] }),
         }
-        let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
-        labels.insert("endpoints.kubernetes.io/managed-by".to_owned(), json!("endpoint-controller"));
-        if is_headless(service) {
-            labels.insert("service.kubernetes.io/headless".to_owned(), json!(""));
-        }
-        let (labels, key) = (Value::Object(labels), key_of(service));
-        let Some(store) = world.store_mut(cluster) else { return };
-        if store.get(ENDPOINTS, &key).is_none() {
-            let metadata = json!({ "name": service["metadata"]["name"], "namespace": service["metadata"]["namespace"],
-                "labels": labels });
-            kube::create(world, cluster, ENDPOINTS, json!({ "metadata": metadata }));
-        }
-        let Some(store) = world.store_mut(cluster) else { return };
-        store.change(ENDPOINTS, &key, |endpoints| {
-            endpoints["metadata"]["labels"] = labels;
-            match endpoints.as_object_mut() {
-                Some(endpoints) if subsets.is_empty() => drop(endpoints.remove("subsets")),
-                _ => endpoints["subsets"] = json!(subsets),
-            }
-        });
     }
+    parts
+}
+
+/// The ports and endpoints of as many slices as it takes.
+fn slices(store: &Store, service: &Value, parts: &[Part<'_>]) -> Vec<(Value, Value)> {
+    let mut wanted: Vec<(Value, Value)> = Vec::new();
+    for part in parts {
+        for pods in part.pods.chunks(SLICE_MAX) {
+            let endpoints: Value = pods.iter().map(|pod| endpoint(store, service, pod)).collect();
+            wanted.push((part.ports.clone(), endpoints));
+        }
+    }
+    if wanted.is_empty() {
+        // A service without pods has one slice all the same, an empty one.
+        wanted.push((Value::Null, Value::Null));
+    }
+    wanted
+}
+
+/// The subsets of Endpoints.
+fn subsets(service: &Value, parts: &[Part<'_>]) -> Vec<Value> {
+    let mut subsets: Vec<Value> = Vec::new();
+    // A pod without any of the ports is none of the Endpoints, though it is in a slice.
+    let has_ports = !list(&service["spec"]["ports"]).is_empty();
+    for part in parts.iter().filter(|part| !has_ports || part.ports.is_array()) {
+        let living = part.pods.iter().filter(|pod| !pod::is_ending(pod));
+        let all = service["spec"]["publishNotReadyAddresses"] == true;
+        let (ready, unready): (Vec<&Value>, Vec<&Value>) = living.partition(|pod| all || pod::is_ready(pod));
+        let mut subset = Map::new();
+        for (name, pods) in [("addresses", ready), ("notReadyAddresses", unready)] {
+            if !pods.is_empty() {
+                subset.insert(name.to_owned(), pods.into_iter().map(|pod| address(service, pod)).collect());
+            }
+        }
+        if subset.is_empty() {
+            continue;
+        }
+        let mut ports = part.ports.clone();
+        for port in ports.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            if port.get("name").is_some_and(|name| name == "") {
+                port.remove("name");
+            }
+        }
+        if ports.as_array().is_some_and(|ports| !ports.is_empty()) {
+            subset.insert("ports".to_owned(), ports);
+        }
+        subsets.push(Value::Object(subset));
+    }
+    subsets
+}
+
+fn write_endpoints(world: &mut World, cluster: &str, service: &Value, subsets: Vec<Value>) {
+    let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    labels.insert("endpoints.kubernetes.io/managed-by".to_owned(), json!("endpoint-controller"));
+    if is_headless(service) {
+        labels.insert("service.kubernetes.io/headless".to_owned(), json!(""));
+    }
+    let (labels, key) = (Value::Object(labels), key_of(service));
+    let Some(store) = world.store_mut(cluster) else { return };
+    if store.get(ENDPOINTS, &key).is_none() {
+        let metadata = json!({ "name": service["metadata"]["name"], "namespace": service["metadata"]["namespace"],
+            "labels": labels });
+        kube::create(world, cluster, ENDPOINTS, json!({ "metadata": metadata }));
+    }
+    let Some(store) = world.store_mut(cluster) else { return };
+    store.change(ENDPOINTS, &key, |endpoints| {
+        endpoints["metadata"]["labels"] = labels;
+        match endpoints.as_object_mut() {
+            Some(endpoints) if subsets.is_empty() => drop(endpoints.remove("subsets")),
+            _ => endpoints["subsets"] = Value::Array(subsets),
+        }
+    });
 }
 
 fn is_headless(service: &Value) -> bool {
@@ -313,7 +311,7 @@ fn hostname(service: &Value, pod: &Value) -> Option<Value> {
     is_named.then(|| pod["spec"]["hostname"].clone())
 }
 
-fn endpoint(world: &World, cluster: &str, service: &Value, pod: &Value) -> Value {
+fn endpoint(store: &Store, service: &Value, pod: &Value) -> Value {
     let (is_ready, is_ending) = (pod::has_condition(pod, "Ready"), pod::is_ending(pod));
     let all = service["spec"]["publishNotReadyAddresses"] == true;
     let node = text(&pod["spec"], "nodeName");
@@ -323,10 +321,8 @@ fn endpoint(world: &World, cluster: &str, service: &Value, pod: &Value) -> Value
         "nodeName": node,
         "targetRef": reference(pod),
     });
-    let zone = world
-        .store(cluster)
-        .and_then(|store| store.get("nodes", node))
-        .map_or("", |node| text(&node["metadata"]["labels"], "topology.kubernetes.io/zone"));
+    let zone =
+        store.get("nodes", node).map_or("", |node| text(&node["metadata"]["labels"], "topology.kubernetes.io/zone"));
     if !zone.is_empty() {
         shown["zone"] = json!(zone);
     }

@@ -54,7 +54,7 @@ fn is_running(pod: &Value) -> bool {
 
 impl Members {
     fn of(world: &World, cluster: &str, set: Value, update: Revision) -> Members {
-        let wanted = set["spec"]["replicas"].as_i64().unwrap_or(1);
+        let wanted = set["spec"]["replicas"].as_i64().unwrap_or(1).min(pod::OWNED_MAX);
         let start = set["spec"]["ordinals"]["start"].as_i64().unwrap_or(0);
         let own = world.store(cluster).map(|store| {
             let pods = store.owned(text(&set["metadata"], "uid"), "pods");
@@ -332,18 +332,10 @@ impl Members {
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::stage::{self, pass};
 
     fn world(spec: Value) -> World {
-        let mut world = World::new(1).unwrap();
-        world.start_server("prod");
-        for number in 0..2 {
-            let node = json!({ "metadata": { "name": format!("n{number}") }, "spec": {},
-                "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                    "conditions": [{ "type": "Ready", "status": "True" }],
-                    "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
-            kube::create(&mut world, "prod", "nodes", node);
-        }
+        let mut world = stage::world(&["n0", "n1"]);
         let mut set = json!({ "metadata": { "name": "db", "namespace": "default" }, "spec": { "replicas": 3,
             "serviceName": "db", "selector": { "matchLabels": { "app": "db" } },
             "template": { "metadata": { "labels": { "app": "db" } }, "spec": { "hostNetwork": true,
@@ -354,11 +346,6 @@ mod tests {
         kube::create(&mut world, "prod", SETS, set);
         settle(&mut world);
         world
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     /// Names of the pods, and whether each runs.
@@ -407,6 +394,14 @@ mod tests {
     fn parallel_pods_come_at_once() {
         let world = world(json!({ "podManagementPolicy": "Parallel" }));
         assert_eq!(pods(&world).len(), 3);
+    }
+
+    #[test]
+    fn a_set_that_asks_for_more_than_a_cluster_holds_still_comes_pod_by_pod() {
+        let mut world = world(json!({ "replicas": 2_000_000_000 }));
+        assert_eq!(pods(&world).len(), 1);
+        pass(&mut world, 30);
+        assert!(pods(&world).len() > 1);
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn until(pod: &Value, node: &Value, now: Timestamp) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::stage::pass;
 
     fn world(tolerations: Value) -> World {
         let mut world = World::new(1).unwrap();
@@ -142,11 +142,6 @@ mod tests {
         world.store_mut("prod").unwrap().change("nodes", "n1", |node| node["spec"]["taints"] = taint);
         settle(&mut world);
         world
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     fn is_there(world: &World) -> bool {

@@ -406,16 +406,13 @@ fn unprotect(world: &mut World, cluster: &str, kind: &str, key: &str, by: &str) 
 mod tests {
     use super::*;
     use crate::twin::physics::settle;
-    use jiff::ToSpan;
+    use crate::twin::physics::stage::{self, pass};
 
     fn world(mode: &str, with_driver: bool) -> World {
-        let mut world = World::new(1).unwrap();
-        world.start_server("prod");
+        let mut world = stage::world(&[]);
         for (name, zone) in [("n1", "a"), ("n2", "b")] {
-            let node = json!({ "metadata": { "name": name, "labels": { "topology.kubernetes.io/zone": zone } },
-                "spec": {}, "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                    "conditions": [{ "type": "Ready", "status": "True" }],
-                    "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
+            let mut node = stage::node(name);
+            node["metadata"]["labels"] = json!({ "topology.kubernetes.io/zone": zone });
             kube::create(&mut world, "prod", "nodes", node);
         }
         let class = json!({ "metadata": { "name": "gp3", "annotations": { DEFAULT_CLASS: "true" } },
@@ -438,11 +435,6 @@ mod tests {
             "volumes": [{ "name": "d", "persistentVolumeClaim": { "claimName": "data" } }] } });
         kube::create(world, "prod", "pods", pod);
         settle(world);
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     fn claim(world: &World) -> Value {

@@ -42,16 +42,15 @@ mod tests {
     use super::super::selection::{list, text};
     use crate::twin::kube;
     use crate::twin::physics::settle;
+    use crate::twin::physics::stage::{self, pass};
     use crate::twin::world::World;
-    use jiff::ToSpan;
     use serde_json::{Value, json};
 
     /// A cluster with ready nodes. Pods of these tests share the network of their nodes, so they need no aws-node.
     fn world(nodes: usize) -> World {
-        let mut world = World::new(1).unwrap();
+        let mut world = stage::world(&[]);
         // Nodes without instances would go.
         world.switch_off("nodes leave");
-        world.start_server("prod");
         for number in 0..nodes {
             add_node(&mut world, &format!("n{number}"), json!([]));
         }
@@ -59,10 +58,8 @@ mod tests {
     }
 
     fn add_node(world: &mut World, name: &str, taints: Value) {
-        let node = json!({ "metadata": { "name": name, "labels": {} }, "spec": { "taints": taints },
-            "status": { "allocatable": { "cpu": "8", "memory": "32Gi", "pods": "50" },
-                "conditions": [{ "type": "Ready", "status": "True" }],
-                "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }] } });
+        let mut node = stage::node(name);
+        node["spec"]["taints"] = taints;
         kube::create(world, "prod", "nodes", node);
         settle(world);
     }
@@ -84,11 +81,6 @@ mod tests {
     fn change(world: &mut World, kind: &str, change: impl FnOnce(&mut Value)) {
         world.store_mut("prod").unwrap().change(kind, "x/web", change);
         settle(world);
-    }
-
-    fn pass(world: &mut World, seconds: i64) {
-        let to = world.now + seconds.seconds();
-        world.advance(to);
     }
 
     fn get<'a>(world: &'a World, kind: &str) -> &'a Value {

@@ -1,4 +1,4 @@
-"""A process that dies between the backup of aws-auth and its write leaves a map that works; the next run completes it."""
+"""A process that dies between the backup of aws-auth and its write leaves a map that works; the next completes it."""
 
 import shutil
 
@@ -16,7 +16,9 @@ KEPT = {
 }
 CHANGE = f"""
 import "auth" as auth;
-auth::ensure_mapped("prod", #{{ roles: [#{{ rolearn: "{ROLE}added", username: "added", groups: ["viewers"] }}] }}).changed
+auth::ensure_mapped("prod", #{{
+    roles: [#{{ rolearn: "{ROLE}added", username: "added", groups: ["viewers"] }}],
+}}).changed
 """
 
 

@@ -7,8 +7,10 @@ import re
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import dropwhile, takewhile
 
 import yaml
+
 from harness.ekskit import Ekskit
 from harness.place import program
 from harness.process import Process
@@ -28,7 +30,8 @@ IGNORED = [
     (r"X509SHA256=\w+", "SHA256"),
 ]
 # And by kind of command:
-# - of `describe`, the events: the twin's controllers record none
+# - of `describe`, the order of events and how often: by time to the second; of a node all but its conditions, of a
+#   pod all but its events: kwok plays another kubelet
 # - of `explain`, texts and values: only fields and types are compared
 # - of `rollout status`, `drain` and `scale`, how often they say that they still wait
 # - of `api-resources`, kinds that came with Kubernetes 1.36; the twin answers as 1.35
@@ -150,8 +153,8 @@ class Story:
         return list(self.pool.map(deed, self.sides))
 
     def same(self, *words, stdin=None, keep=None, code=None, until=None, **environment):
-        """Runs a command on both sides and compares. `keep` picks the lines to compare; `code` is the exit code that both
-        must end with. With `until` seconds, a command that only reads is told again until both agree."""
+        """Runs a command on both sides and compares. `keep` picks the lines to compare; `code` is the exit code that
+        both must end with. With `until` seconds, a command that only reads is told again until both agree."""
         self.told += 1
         give_up = time.monotonic() + (until or 0)
         while True:
@@ -170,7 +173,9 @@ class Story:
         return ends
 
     def finish(self):
-        assert not self.differences, f"{len(self.differences)} of {self.told} commands:\n\n" + "\n\n".join(self.differences)
+        assert not self.differences, f"{len(self.differences)} of {self.told} commands:\n\n" + "\n\n".join(
+            self.differences
+        )
 
 
 def run(world):
@@ -221,8 +226,21 @@ def last(lines):
     return lines[-1:]
 
 
-def without_events(lines):
-    return lines[: next((at for at, line in enumerate(lines) if line.startswith("Events:")), len(lines))]
+def told_once(lines):
+    """What `describe` says, the events sorted and each once."""
+    begin = next((at for at, line in enumerate(lines) if line.startswith("Events:")), len(lines))
+    return lines[:begin] + events(lines)
+
+
+def events(lines):
+    """`Normal Scheduled AGE (x2 over AGE) from …`."""
+    begin = next((at for at, line in enumerate(lines) if line.startswith("Events:")), len(lines))
+    return sorted({re.sub(r"AGE \(x\d+ over AGE\)", "AGE", line) for line in lines[begin:]})
+
+
+def conditions(lines):
+    """The conditions of a node."""
+    return list(takewhile(lambda line: line != "Addresses:", dropwhile(lambda line: line != "Conditions:", lines)))
 
 
 def fields(lines):
@@ -290,9 +308,16 @@ def rolling(story):
     story.same("wait", "--for=condition=Available", *web, "--timeout=60s", code=0)
     story.same("get", "deploy,rs", "-n", "story", "-o", "wide", until=20, code=0)
     story.same("get", "pods", "-n", "story", keep=sorted, until=20, code=0)
-    story.same("get", "pods", "-n", "story", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name", code=0)
+    story.same(
+        "get", "pods", "-n", "story", "-l", "app=web", "--field-selector=status.phase=Running", "-o", "name", code=0
+    )
     story.same("get", "deployment", "web", "-n", "story", "-o", "yaml", until=20, code=0)
-    story.same("describe", *web, keep=without_events, until=20, code=0)
+    story.same("describe", *web, keep=told_once, until=20, code=0)
+    story.same("describe", "service", "web", "-n", "story", keep=told_once, until=20, code=0)
+    story.same("describe", "cm", "literal", "-n", "story", keep=told_once, code=0)
+    story.same("describe", "secret", "password", "-n", "story", code=0)
+    story.same("describe", "namespace", "story", code=0)
+    story.same("describe", "node", story.sides[0].nodes[0], keep=conditions, until=20, code=0)
     story.same("set", "env", *web, "MODE=fast", code=0)
     story.same("rollout", "status", *web, "--timeout=80s", keep=last, code=0)
     story.same("set", "image", *web, "web=registry.example/web:2", code=0)
@@ -327,7 +352,17 @@ def changing(story):
     editor = "sed -i s/blue/green/"
     story.same("edit", "cm", "settings", "-n", "story", KUBE_EDITOR=editor, code=0)
     story.same("edit", "cm", "settings", "-n", "story", KUBE_EDITOR="true", code=0)
-    story.same("patch", "cm", "settings", "-n", "story", "--type=json", "-p", '[{"op":"test","path":"/data/color","value":"x"}]', code=1)
+    story.same(
+        "patch",
+        "cm",
+        "settings",
+        "-n",
+        "story",
+        "--type=json",
+        "-p",
+        '[{"op":"test","path":"/data/color","value":"x"}]',
+        code=1,
+    )
     story.same("patch", "cm", "settings", "-n", "story", "--type=merge", "-p", '{"data":{"size":"1"}}', code=0)
     story.same("get", "cm", "settings", "-n", "story", "-o", "yaml", code=0)
     # An apply takes away what it no longer says, and leaves what others said.
@@ -338,7 +373,13 @@ def changing(story):
     story.same("apply", "-f", "-", stdin=DEPLOYMENT % {**api, "tag": 2}, code=0)
     story.same("diff", "-f", "-", stdin=DEPLOYMENT % {**api, "replicas": 2}, code=1)
     story.same("get", "deployment", "api", "-n", "story", "-o", "jsonpath={.spec}", code=0)
-    story.same("replace", "-f", "-", stdin=(DEPLOYMENT % api).replace("matchLabels: {app: api}", "matchLabels: {app: x}"), code=1)
+    story.same(
+        "replace",
+        "-f",
+        "-",
+        stdin=(DEPLOYMENT % api).replace("matchLabels: {app: api}", "matchLabels: {app: x}"),
+        code=1,
+    )
     story.same("delete", "deployment", "api", "-n", "story", code=0)
 
 
@@ -420,6 +461,7 @@ def draining(story):
     allowed = "--for=jsonpath={.status.currentHealthy}=3"
     story.same("wait", allowed, "pdb/web", "-n", "story", "--timeout=60s", code=0)
     story.same("get", "pdb", "-n", "story", code=0)
+    story.same("describe", "pdb", "web", "-n", "story", keep=told_once, until=20, code=0)
     drain = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force"]
     story.same(*drain, "--pod-selector=app=web", "--timeout=4s", keep=once, code=1)
     story.same("get", "node", node, "-o", "jsonpath={.spec.unschedulable}", code=0)
@@ -438,6 +480,9 @@ def deleting(story):
     story.same("get", "rs,pods", "-n", "story", until=30, code=0)
     story.same("create", "deployment", "last", "-n", "story", "--image=registry.example/last:1", code=0)
     story.same("rollout", "status", "deployment/last", "-n", "story", "--timeout=80s", keep=last, code=0)
+    story.same("describe", "pods", "-l", "app=last", "-n", "story", keep=events, until=20, code=0)
+    story.same("describe", "rs", "-l", "app=last", "-n", "story", keep=told_once, until=20, code=0)
+    story.same("get", "all", "-n", "story", "-l", "app=last", until=20, code=0)
     story.same("delete", "deployment", "last", "-n", "story", "--cascade=background", code=0)
     story.same("get", "rs,pods", "-n", "story", until=60, code=0)
     story.same("delete", "deployment", "last", "-n", "story", code=1)

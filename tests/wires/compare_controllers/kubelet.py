@@ -152,7 +152,10 @@ class Kubelet:
             "startTime": self.clock.now(),
             "podIP": address,
             "podIPs": [{"ip": address}],
-            "conditions": [self._condition("Initialized", "True"), self._condition("Ready", "True" if ready else "False")],
+            "conditions": [
+                self._condition("Initialized", "True"),
+                self._condition("Ready", "True" if ready else "False"),
+            ],
             "containerStatuses": _containers(pod, {"running": {"startedAt": self.clock.now()}}, ready),
         }
         _patch(self._server, f"{path}/status", {"status": status})

@@ -4,21 +4,20 @@ import hashlib
 import json
 import re
 
-from compare_kubernetes.difference import PEM, TIME, TOKEN_VOLUME, UID
+from compare_kubernetes import made_up
 from compare_kubernetes.server import Server
 from compare_kubernetes.story import KINDS
 
 # The whole of what is not compared. Everything else is, of every object of the kinds that a step names.
-IGNORED = {
-    "uids, times, resourceVersion, generation of what controllers write": "each cluster has its own",
+IGNORED = made_up.IGNORED | {
+    "resourceVersion, generation of what controllers write": "each cluster has its own",
     "managedFields": "compared by `compare_kubernetes`; who of the controllers wrote last is chance",
     "hashes of templates": "ours is another function; compared is which object has which template",
-    "five letters after generateName, and of the volume of a pod's token": "random",
     "the minute in the name of a Job of a CronJob": "each cluster has its clock",
     "the node of a pod that any node may run": "the schedulers score differently",
-    "addresses, certificates": "given by chance",
+    "addresses": "given by chance",
     "the order of objects, of endpoints, of a pod's conditions": "by time there, by name here",
-    "when a Service's Endpoints and slices were last found changed": "an annotation that comes and goes with the timing",
+    "when a Service's Endpoints and slices were found changed": "an annotation that comes and goes with the timing",
     "of events, how often and when": "compared is what was told of which kind of object, and by whom",
 }
 ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d([+-]\d\d:\d\d)")
@@ -51,7 +50,7 @@ def _list(server: Server, namespace: str, kind: str) -> list[dict]:
 
 def _digest(value) -> str:
     text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(UID.sub("", text).encode()).hexdigest()[:6]
+    return hashlib.sha256(made_up.UID.sub("", text).encode()).hexdigest()[:6]
 
 
 def _names(raw: dict[str, list]) -> list[tuple[str, str]]:
@@ -85,13 +84,17 @@ def _event(item: dict) -> dict:
     return {
         # Also of pods that are gone by now.
         "about": RANDOM.sub("-<random>", f"{about['kind']} {about['name']}"),
-        "told": PLACED.sub(r"\1 <some>", RANDOM.sub("-<random>", f"{item['type']} {item['reason']}: {item['message']}")),
+        "told": PLACED.sub(
+            r"\1 <some>", RANDOM.sub("-<random>", f"{item['type']} {item['reason']}: {item['message']}")
+        ),
         "by": who,
     }
 
 
 def _without(kind: str, item: dict) -> dict:
-    metadata = {key: value for key, value in item["metadata"].items() if key not in ("managedFields", "resourceVersion")}
+    metadata = {
+        key: value for key, value in item["metadata"].items() if key not in ("managedFields", "resourceVersion")
+    }
     item = {**item, "metadata": metadata}
     if noticed := metadata.get("annotations", {}).get(NOTICED):
         rest = {key: value for key, value in metadata["annotations"].items() if value != noticed}
@@ -108,7 +111,9 @@ def _without(kind: str, item: dict) -> dict:
         if not is_daemon:
             item["spec"]["nodeName"] = "<some>" if "nodeName" in item["spec"] else None
         item["status"] = dict(item["status"])
-        conditions = [{k: v for k, v in one.items() if k != "observedGeneration"} for one in item["status"].get("conditions", [])]
+        conditions = [
+            {k: v for k, v in one.items() if k != "observedGeneration"} for one in item["status"].get("conditions", [])
+        ]
         item["status"]["conditions"] = sorted(conditions, key=lambda one: one["type"])
         item["status"].pop("observedGeneration", None)
     return item
@@ -131,6 +136,4 @@ def mask(value, names: list[tuple[str, str]], namespace: str, key: str = ""):
         value = value.replace(own, instead)
     if key == "resourceVersion":
         return "<number>"
-    value = TOKEN_VOLUME.sub("kube-api-access-<random>", TIME.sub("<time>", UID.sub("<uid>", value)))
-    value = PEM.sub("<pem>", value)
-    return ADDRESS.sub("<address>", MINUTE.sub("-<minute>", value)).replace(namespace, "NS")
+    return ADDRESS.sub("<address>", MINUTE.sub("-<minute>", made_up.masked(value))).replace(namespace, "NS")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+
 from compare_kubernetes import difference
 from compare_kubernetes.server import Server
 from compare_kubernetes.story import Story, Teller, full_path
@@ -57,7 +58,11 @@ def run(real: Callable[[], Server], twin: Callable[[], Server], stories: list[St
     """`real` and `twin` make a client each time: every thread has one of its own."""
     prefix = f"k{uuid.uuid4().hex[:5]}"
     outcome = Outcome(stories=len(stories))
-    with Kubelet(real(), prefix) as one, Kubelet(twin(), prefix) as other, ThreadPoolExecutor(len(stories) or 1) as pool:
+    with (
+        Kubelet(real(), prefix) as one,
+        Kubelet(twin(), prefix) as other,
+        ThreadPoolExecutor(len(stories) or 1) as pool,
+    ):
         kubelets = (one, other)
         for make, kubelet in zip((real, twin), kubelets, strict=True):
             for number in range(2):
@@ -102,7 +107,9 @@ def _settle_schedulers(servers: tuple[Server, Server], namespace: str) -> None:
     give_up = time.monotonic() + WAIT_SECONDS
     while not (_are_untainted(servers) and _agree_why_pending(servers, namespace)):
         if time.monotonic() > give_up:
-            raise RuntimeError(f"the schedulers see different nodes: {[_why_pending(one, namespace) for one in servers]}")
+            raise RuntimeError(
+                f"the schedulers see different nodes: {[_why_pending(one, namespace) for one in servers]}"
+            )
         time.sleep(POLL_SECONDS)
 
 
@@ -124,7 +131,9 @@ def _why_pending(server: Server, namespace: str) -> str:
 def shown(row: difference.Difference) -> str:
     """Of two lists that are not of one length, what only one of them has."""
     if isinstance(row.real, list) and isinstance(row.twin, list):
-        one, other = ([one for one in here if one not in there] for here, there in ((row.real, row.twin), (row.twin, row.real)))
+        one, other = (
+            [one for one in here if one not in there] for here, there in ((row.real, row.twin), (row.twin, row.real))
+        )
         lengths = f"{len(row.real)} there, {len(row.twin)} here"
         return f"{row.step}\n    {row.path}: {lengths}\n      only real {one}\n      only twin {other}"
     return str(row)
@@ -179,7 +188,11 @@ class Telling:
         """Evicts the first pod of an app that is not on its way already."""
         pods = server.ask("GET", f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app%3D{app}").body["items"]
         name = next(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"])
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": self.namespace}}
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": self.namespace},
+        }
         path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/eviction"
         answer = server.ask("POST", path, json.dumps(eviction).encode(), {"Content-Type": "application/json"})
         return [answer.code, answer.body.get("reason", ""), answer.body.get("details", {}).get("causes", [])]
@@ -191,7 +204,9 @@ class Telling:
         for server in self.servers:
             while missing := [wish for wish in step["until"].items() if not self._is(server, *wish)]:
                 if time.monotonic() > give_up:
-                    self.differences.append(f"{name}: {server.name} never came to {dict(missing)}: {self._seen(server, missing)}")
+                    self.differences.append(
+                        f"{name}: {server.name} never came to {dict(missing)}: {self._seen(server, missing)}"
+                    )
                     return
                 time.sleep(POLL_SECONDS)
         # Also the slow side has a moment for the rest.
@@ -199,14 +214,11 @@ class Telling:
         calm = 0
         while True:
             shots = [snapshot.take(server, self.namespace, step["same"]) for server in self.servers]
-            found = difference.Difference(name, "", *shots) if shots[0] != shots[1] else None
-            calm = 0 if found else calm + 1
+            calm = calm + 1 if shots[0] == shots[1] else 0
             if calm == CALM_POLLS:
                 break
-            if found and time.monotonic() > give_up:
-                rows: list = []
-                difference._compare(name, "", *shots, rows)
-                self.differences += [shown(row) for row in rows]
+            if not calm and time.monotonic() > give_up:
+                self.differences += [shown(row) for row in difference.within(name, *shots)]
                 break
             time.sleep(POLL_SECONDS)
         self.compared += 1

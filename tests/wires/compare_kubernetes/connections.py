@@ -18,9 +18,7 @@ from .server import Server
 PLACE = "/api/v1/namespaces/default/podtemplates"
 PATIENCE = 10.0  # seconds until what does not come is taken for never
 QUIET = 0.7  # seconds without a byte after which a connection counts as open
-WATCHES = re.compile(
-    r'^apiserver_longrunning_requests\{.*resource="podtemplates".*scope="namespace".*\} (\d+)', re.M
-)
+WATCHES = re.compile(r'^apiserver_longrunning_requests\{.*resource="podtemplates".*scope="namespace".*\} (\d+)', re.M)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
 TEMPLATE = {

@@ -140,7 +140,7 @@ class Teller:
         return self.server.ask(method, path, body, headers)
 
     def _fill(self, text: str, namespace: str, said: dict) -> str:
-        """`{ns}` is the namespace, `{=step.metadata.uid}` what this server said before, `{*text*7}` text seven times."""
+        """`{ns}` is the namespace, `{=step.metadata.uid}` what this server said before, `{*text*7}` seven texts."""
 
         def earlier(match) -> str:
             step, *fields = match[1].split(".")

@@ -23,7 +23,8 @@ APPLIED = 300
 BOTO3 = """
 import json, sys, boto3
 eks = boto3.client("eks")
-json.dump({"clusters": [name for page in eks.get_paginator("list_clusters").paginate() for name in page["clusters"]]}, sys.stdout)
+pages = eks.get_paginator("list_clusters").paginate()
+json.dump({"clusters": [name for page in pages for name in page["clusters"]]}, sys.stdout)
 """
 
 
@@ -83,10 +84,10 @@ def compare(job: str, runs: int, sides: list[Side], environment: dict, folder: P
         differ = [pair for pair in pairs if pair[0] != pair[1]]
         assert not differ, f"{job}: {name} and {first} answer {len(differ)} things differently, as {differ[0]}"
     print(f"\n{job} (median of {runs})")
-    wall, peak = (statistics.median(column) for column in zip(*figures[first]))
+    wall, peak = (statistics.median(column) for column in zip(*figures[first], strict=True))
     print(f"  {first:8} {wall * 1000:8.0f} ms {peak:7.0f} MiB")
     for side in sides[1:]:
-        other_wall, other_peak = (statistics.median(column) for column in zip(*figures[side.name]))
+        other_wall, other_peak = (statistics.median(column) for column in zip(*figures[side.name], strict=True))
         ratios = f"ekskit takes {wall / other_wall:.3f} of the time, {peak / other_peak:.2f} of the memory"
         print(f"  {side.name:8} {other_wall * 1000:8.0f} ms {other_peak:7.0f} MiB   {ratios}")
 

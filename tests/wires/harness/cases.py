@@ -51,7 +51,7 @@ def main(names: list[str]) -> int:
 
 def passes(name: str) -> bool:
     """Whether the case passes. It is told again, said aloud, when the harness broke down: moto does over a race now and
-    then, and that is not what is tested. Nor is it in the cases of the harness itself, in which the product has no part."""
+    then, and that is not what is tested. Nor is it in the cases of the harness itself, which test no product."""
     for again in ("again  ", "FAILED "):
         try:
             perform(name)

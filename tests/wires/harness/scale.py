@@ -126,7 +126,10 @@ def jobs(nodes: int, pods: int) -> list:
         (f"list {nodes} nodes", repeated(lambda kube: read_all(kube, "/api/v1/nodes"))),
         (f"list {pods} pods", repeated(lambda kube: read_all(kube, PODS))),
         (f"list {pods} pods by pages of 500", list_pages),
-        ("list the pods of a label, 1 in 100", repeated(lambda kube: read_all(kube, f"{PODS}?labelSelector=app%3Dapp-7"))),
+        (
+            "list the pods of a label, 1 in 100",
+            repeated(lambda kube: read_all(kube, f"{PODS}?labelSelector=app%3Dapp-7")),
+        ),
         (f"watch {pods} pods from the beginning", lambda kube: read_events(kube, watched, pods + 1)),
         ("change a pod and see it in a watch", change_and_see),
         (f"apply to {APPLIED} pods", apply_some),
@@ -151,7 +154,9 @@ def main(nodes: int = 5_000, pods: int = 50_000) -> None:
 
 def tell(job: str, seconds: dict[str, float]) -> None:
     twin, real = seconds["twin"], seconds["real"]
-    print(f"{job:45} twin {twin * 1000:9.1f} ms   real {real * 1000:9.1f} ms   twin takes {twin / real:.2f} of the time")
+    print(
+        f"{job:45} twin {twin * 1000:9.1f} ms   real {real * 1000:9.1f} ms   twin takes {twin / real:.2f} of the time"
+    )
 
 
 if __name__ == "__main__":

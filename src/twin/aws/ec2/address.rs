@@ -265,11 +265,7 @@ mod tests {
         let mut stage = Stage::new();
         let vpc = stage.vpc();
         let subnet = stage.subnet(&vpc, "10.0.0.0/24", "us-west-2a");
-        let interface = |stage: &mut Stage| {
-            let input = json!({ "subnet_id": subnet });
-            stage.made("create_network_interface", input, "/network_interface/network_interface_id")
-        };
-        let (first, second) = (interface(&mut stage), interface(&mut stage));
+        let (first, second) = (stage.interface(&subnet), stage.interface(&subnet));
         let id = stage.made("allocate_address", json!({ "domain": "vpc" }), "/allocation_id");
         let to = |eni: &str| json!({ "allocation_id": id, "network_interface_id": eni, "allow_reassociation": false });
         assert_eq!(code(&stage.no("associate_address", to(&first))), "Gateway.NotAttached");

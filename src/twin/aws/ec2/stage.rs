@@ -64,6 +64,12 @@ impl Stage {
         self.made("create_subnet", input, "/subnet/subnet_id")
     }
 
+    /// A network interface of a subnet.
+    pub fn interface(&mut self, subnet: &str) -> String {
+        let pointer = "/network_interface/network_interface_id";
+        self.made("create_network_interface", json!({ "subnet_id": subnet }), pointer)
+    }
+
     /// An internet gateway attached to a VPC.
     pub fn internet_gateway(&mut self, vpc: &str) -> String {
         let id = self.made("create_internet_gateway", json!({}), "/internet_gateway/internet_gateway_id");

@@ -109,11 +109,7 @@ mod tests {
         let mut stage = Stage::new();
         let vpc = stage.vpc();
         let subnet = stage.subnet(&vpc, "10.0.0.0/24", "us-west-2a");
-        let eni = stage.made(
-            "create_network_interface",
-            json!({ "subnet_id": subnet }),
-            "/network_interface/network_interface_id",
-        );
+        let eni = stage.interface(&subnet);
         let tags = json!([{ "key": "a", "value": "1" }, { "key": "b", "value": "2" }]);
         stage.ok("create_tags", json!({ "resources": [vpc, eni], "tags": tags }));
         let of_a = json!({ "filters": [{ "name": "tag:a", "values": ["1"] }] });

@@ -134,14 +134,12 @@ fn usual_name(principal: &str) -> String {
 /// Refuses what is no role or user, service-linked roles, and principals that this account does not have.
 fn check_principal(world: &World, principal: &str) -> Result<(), Refusal> {
     let parts: Vec<&str> = principal.splitn(6, ':').collect();
-    let (service, account, resource) = match parts.as_slice() {
-        ["arn", _, service, _, account, resource] => (*service, *account, *resource),
+    let can_enter =
+        |resource: &str| resource.starts_with("role/") || resource.starts_with("user/") || resource == "root";
+    let (account, resource) = match parts.as_slice() {
+        ["arn", _, "iam", _, account, resource] if can_enter(resource) => (*account, *resource),
         _ => return invalid(format!("The principalArn parameter format is not valid: {principal}")),
     };
-    let is_root = resource == "root";
-    if service != "iam" || !(resource.starts_with("role/") || resource.starts_with("user/") || is_root) {
-        return invalid(format!("The principalArn parameter format is not valid: {principal}"));
-    }
     if resource.starts_with("role/aws-service-role/") {
         return invalid(
             "The caller is not allowed to modify access entries with a principalArn value of a Service Linked Role.",

@@ -70,19 +70,14 @@ fn chosen_version(world: &World, input: &Value, kubernetes: &str) -> Result<Stri
     if !versions.iter().any(|version| fit(version, kubernetes).is_some()) {
         return invalid(format!("Addon {name} specified is not supported in {kubernetes} kubernetes version"));
     }
-    match input["addon_version"].as_str() {
+    let chosen = match input["addon_version"].as_str() {
         Some(asked) => {
             let found = versions.iter().find(|one| one["addon_version"] == asked);
-            match found.and_then(|found| fit(found, kubernetes)) {
-                Some(_) => Ok(asked.to_owned()),
-                None => invalid("Addon version specified is not supported"),
-            }
+            found.and_then(|found| fit(found, kubernetes)).map(|_| asked.to_owned())
         }
-        None => match default_version(world, name, kubernetes) {
-            Some(version) => Ok(version),
-            None => invalid("Addon version specified is not supported"),
-        },
-    }
+        None => default_version(world, name, kubernetes),
+    };
+    chosen.map_or_else(|| invalid("Addon version specified is not supported"), Ok)
 }
 
 fn describe_addon_versions(world: &mut World, input: &Value) -> Answer {

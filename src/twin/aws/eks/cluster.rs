@@ -249,13 +249,15 @@ fn begin_update(
     json!({ "update": update })
 }
 
+const ONE_UPDATE: &str = "Only one type of update can be allowed.";
+
 fn update_cluster_config(world: &mut World, input: &Value) -> Answer {
     let name = text(input, "name");
     let cluster = idle_cluster(world, name, "UpdateClusterConfig")?;
     let fields = input.as_object().into_iter().flatten();
     let mut asked = fields.filter(|(key, _)| *key != "name" && *key != "client_request_token");
     let (Some((kind, value)), None) = (asked.next(), asked.next()) else {
-        return invalid("Only one type of update can be allowed.");
+        return invalid(ONE_UPDATE);
     };
     let (update_type, params, changed) = match kind.as_str() {
         "resources_vpc_config" => vpc_change(world, &cluster, value)?,
@@ -307,7 +309,7 @@ fn vpc_change(world: &World, cluster: &Value, asked: &Value) -> Result<Change, R
     let moves = names(&["subnet_ids", "security_group_ids"]);
     let opens = names(&["endpoint_public_access", "endpoint_private_access", "public_access_cidrs"]);
     if moves && opens {
-        return invalid("Only one type of update can be allowed.");
+        return invalid(ONE_UPDATE);
     }
     let now = &cluster["resources_vpc_config"];
     let mut new = network::configured(now, asked)?;

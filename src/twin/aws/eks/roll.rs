@@ -221,8 +221,9 @@ fn end(world: &mut World, key: &str, id: &str) {
 /// Evicts pods of a node as far as disruption budgets let it; whether none is left that would have to go.
 fn evict(world: &mut World, cluster: &str, node: &str) -> bool {
     let Some(store) = world.store(cluster) else { return true };
-    let on_node = store.list("pods").iter().filter(|(_, pod)| pod["spec"]["nodeName"] == node && must_go(pod));
-    let pods: Vec<(String, Value)> = on_node.map(|(key, pod)| (key.clone(), pod.clone())).collect();
+    let on_node = store.index().pods_on(node).filter_map(|key| Some((key, store.get("pods", key)?)));
+    let on_node = on_node.filter(|(_, pod)| must_go(pod));
+    let pods: Vec<(String, Value)> = on_node.map(|(key, pod)| (key.to_owned(), pod.clone())).collect();
     for (_, pod) in &pods {
         if pod["metadata"]["deletionTimestamp"].is_null() {
             let (namespace, name) = (text(&pod["metadata"], "namespace"), text(&pod["metadata"], "name"));

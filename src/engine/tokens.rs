@@ -1,5 +1,5 @@
-//! A script text in pieces, also one that is only half written: for highlighting, for what stands at the cursor, and
-//! for cutting a line into its statements.
+//! A script text in pieces, also one that is only half written: for the bodies of functions and for comments, which the
+//! engine does not tell, for highlighting, for what stands at the cursor, and for cutting a line into its statements.
 
 use std::ops::Range;
 
@@ -217,6 +217,13 @@ fn raw(rest: &str, at: &mut usize) -> Kind {
             Kind::Text { open: true }
         }
     }
+}
+
+/// Line and column of a place in a text, both in letters from 1.
+pub fn place_of(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let line = before.rfind('\n').map_or(before, |end| &before[end + 1..]);
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
 }
 
 /// How many brackets are open after this token, given how many were before.
