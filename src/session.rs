@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -562,9 +561,4 @@ impl retry::Watch for Watch<'_> {
 /// A run's id: time-ordered and unique.
 pub fn live_run_id() -> String {
     uuid::Uuid::now_v7().to_string()
-}
-
-/// The moment on the session's clock, for durations.
-pub fn now(session: &Session) -> Timestamp {
-    session.cloud.clock.now()
 }

@@ -109,11 +109,6 @@ impl Args {
         self.0.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
-    /// A map, where given.
-    pub fn map(&self, name: &str) -> Option<&Map<String, Value>> {
-        self.0.get(name).and_then(Value::as_object)
-    }
-
     /// All of them, for events.
     pub fn as_map(&self) -> &Map<String, Value> {
         &self.0

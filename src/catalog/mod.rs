@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub use self::args::{Args, Flaw, FlawKind, OPTIONS, arity_error, unknown_option};
 use crate::cloud::retry::Watch;
-use crate::cloud::{Cloud, Connection, Future, Target};
+use crate::cloud::{Cloud, Connection, Future};
 use crate::error::{Kind, Result};
 pub use crate::event::Effect;
 use crate::event::Level;
@@ -177,8 +177,6 @@ pub struct Call<'a> {
     pub args: Args,
     /// AWS, Kubernetes, clock.
     pub cloud: &'a Cloud,
-    /// Which account, role and region.
-    pub target: &'a Target,
     /// The cluster of the handle it was called on, or of `--kubeconfig`.
     pub cluster: Option<Arc<Connection>>,
     /// Where files may be read.

@@ -426,7 +426,6 @@ fn prepare_binding<'s>(
         None if binding.namespace() == "kube" => caller.wait(Effect::Read, session.bare_cluster())?,
         None => None,
     };
-    let target = session.target().overlaid(&here::get().target);
     let used = cluster.clone();
     let work = async move {
         let say = |level, text| session.events.message(level, text);
@@ -434,7 +433,7 @@ fn prepare_binding<'s>(
         let attempt = || {
             let (args, cluster) = (args.clone(), cluster.clone());
             let (cloud, files) = (&session.cloud, &session.files);
-            run(Call { args, cloud, target: &target, cluster, files, say: &say, watch: &*watch })
+            run(Call { args, cloud, cluster, files, say: &say, watch: &*watch })
         };
         retry::repeat(&session.cloud, &*watch, binding.effect != Effect::Mutate, attempt).await
     };

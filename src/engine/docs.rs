@@ -31,11 +31,6 @@ pub fn reference(engine: &Engine, project: &Project) -> Result<Reference> {
     Ok(Reference::new(namespaces, entries))
 }
 
-/// Everything callable, as a list sorted by name; of the modules only those of the embedded stdlib.
-pub fn all(engine: &Engine) -> Result<Vec<Entry>> {
-    reference(engine, &Project::default()).map(|reference| reference.entries().to_vec())
-}
-
 /// What a function calls: `(module or namespace, name)`.
 type Calls = BTreeSet<(String, String)>;
 

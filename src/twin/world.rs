@@ -116,20 +116,8 @@ pub struct World {
     pub(super) slowness: u32,
 }
 
-/// Tables of facts about AWS. A world file names only those that differ from the default world's.
-pub const FACTS: &[&str] = &[
-    "ec2/availability_zones",
-    "ec2/images",
-    "ec2/instance_types",
-    "eks/access_policies",
-    "eks/addon_versions",
-    "eks/cluster_versions",
-    "iam/policies",
-    "servicequotas/quotas",
-    "ssm/parameters",
-];
-
 const DEFAULT: &str = include_str!("worlds/default.yaml");
+/// Tables of facts about AWS. A world file names only those that differ from the default world's.
 const FACT_FILES: &[&str] = &[
     include_str!("worlds/ec2.yaml"),
     include_str!("worlds/eks.yaml"),

@@ -231,8 +231,9 @@ const SAMPLE: usize = 25;
 /// The mutants of stdlib, runbooks and examples by operator.
 fn all_mutants() -> BTreeMap<&'static str, Vec<Mutant>> {
     let mutating: BTreeSet<String> = with_interpreter(|interpreter| {
-        let all = docs::all(interpreter.engine()).unwrap().into_iter();
-        all.filter(|entry| entry.effect.name() == "mutate").map(|entry| entry.name).collect()
+        let all = docs::reference(interpreter.engine(), &Project::default()).unwrap();
+        let mutating = all.entries().iter().filter(|entry| entry.effect.name() == "mutate");
+        mutating.map(|entry| entry.name.clone()).collect()
     });
     let mut by_operator: BTreeMap<&str, Vec<Mutant>> = BTreeMap::new();
     for path in ["stdlib", "runbooks", "examples"].iter().flat_map(|folder| scripts(folder)) {

@@ -104,7 +104,6 @@ async fn call(cluster: Arc<Connection>, name: &str, args: Value, live: bool) -> 
                 watch: &retry::quietly(),
                 args,
                 cloud: &cloud,
-                target: &Target::default(),
                 cluster: Some(cluster),
                 files: &Files::default(),
                 say: &|_, _| {},
@@ -788,7 +787,6 @@ async fn without_a_cluster_a_call_says_how_to_get_one() {
         watch: &retry::quietly(),
         args,
         cloud: &cloud,
-        target: &Target::default(),
         cluster: None,
         files: &Files::default(),
         say: &|_, _| {},
@@ -807,7 +805,7 @@ async fn a_cluster_that_can_not_be_connected_to_says_why() {
             Ok(if operation == "list_clusters" { json!({ "clusters": ["prod"] }) } else { answer.clone() })
         });
         let cloud = Cloud { aws, ..cloud(true) };
-        bindings::connect_cluster(&cloud, &Target::default(), "prod").await.map(|_| ()).unwrap_err()
+        ekskit::cloud::kube::connect_cluster(&cloud, &Target::default(), "prod").await.map(|_| ()).unwrap_err()
     };
     let error =
         connect(json!({ "cluster": { "status": "CREATING", "endpoint": null, "certificate_authority": null } })).await;

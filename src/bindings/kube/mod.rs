@@ -15,7 +15,6 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::catalog::{Answer, Binding, Call, Effect, Param, Run, Secrets, Ty};
-pub use crate::cloud::kube::connect_cluster;
 use crate::cloud::kube::{Connection, Resource, forget_managers};
 use crate::error::{Error, Kind, Result};
 use crate::value;

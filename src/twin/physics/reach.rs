@@ -1,85 +1,45 @@
 //! Whether an instance reaches what a node needs: the API server, and AWS for images and addresses.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
 
 use super::selection::{list, text};
+use crate::twin::aws::ec2::network::{self, WayOut};
 use crate::twin::world::World;
 
 /// Endpoints that a node needs where no route leads out of its VPC.
 const NEEDED: &[&str] = &["ec2", "ecr.api", "ecr.dkr", "s3", "sts"];
 
-/// Where the default route of a subnet leads.
-enum Way {
-    /// To an internet gateway, which serves only who has a public address.
-    Internet,
-    /// To a NAT gateway that works, with these public addresses.
-    Nat(Vec<String>),
-    /// Into somebody else's network: a transit gateway, an appliance.
-    Elsewhere,
-    /// Nowhere.
-    Nowhere,
-}
-
 /// Whether an instance reaches both the API server of a cluster and AWS.
 pub fn reaches(world: &World, instance: &Value, cluster: &Value) -> bool {
-    let network = &cluster["resources_vpc_config"];
-    let is_private = network["endpoint_private_access"] == true;
-    let opens_to = |addresses: &[String]| is_private || is_public_to(network, addresses);
-    match way(world, instance) {
-        Way::Internet => instance["public_ip_address"].as_str().is_some_and(|own| opens_to(&[own.to_owned()])),
-        Way::Nat(addresses) => opens_to(&addresses),
-        Way::Elsewhere => true,
-        Way::Nowhere => is_private && has_endpoints(world, text(instance, "vpc_id")),
+    let access = &cluster["resources_vpc_config"];
+    let is_private = access["endpoint_private_access"] == true;
+    let opens_to = |addresses: &[String]| is_private || is_public_to(access, addresses);
+    match network::way_out(world, text(instance, "subnet_id")) {
+        WayOut::Internet => instance["public_ip_address"].as_str().is_some_and(|own| opens_to(&[own.to_owned()])),
+        WayOut::Nat(addresses) => opens_to(&addresses),
+        WayOut::Other => true,
+        WayOut::None => {
+            let endpoints = network::endpoints_in(world, text(instance, "vpc_id"));
+            is_private && NEEDED.iter().all(|needed| endpoints.contains(*needed))
+        }
     }
 }
 
 /// Whether the public endpoint of a cluster lets any of these addresses in.
-fn is_public_to(network: &Value, addresses: &[String]) -> bool {
-    if network["endpoint_public_access"] == false {
+fn is_public_to(access: &Value, addresses: &[String]) -> bool {
+    if access["endpoint_public_access"] == false {
         return false;
     }
     let blocks: Vec<IpNet> =
-        list(&network["public_access_cidrs"]).iter().filter_map(|one| one.as_str()?.parse().ok()).collect();
+        list(&access["public_access_cidrs"]).iter().filter_map(|one| one.as_str()?.parse().ok()).collect();
     let is_in = |address: &String| {
         let address: Option<IpAddr> = address.parse().ok();
         address.is_some_and(|address| blocks.iter().any(|block| block.contains(&address)))
     };
     blocks.is_empty() || blocks.iter().any(|block| block.prefix_len() == 0) || addresses.iter().any(is_in)
-}
-
-fn way(world: &World, instance: &Value) -> Way {
-    let (vpc, subnet) = (text(instance, "vpc_id"), text(instance, "subnet_id"));
-    let tables = || world.table("ec2/route_tables").values().filter(|table| text(table, "vpc_id") == vpc);
-    let linked = |table: &&Value| list(&table["associations"]).iter().any(|one| one["subnet_id"] == subnet);
-    let main = |table: &&Value| list(&table["associations"]).iter().any(|one| one["main"] == true);
-    let Some(table) = tables().find(linked).or_else(|| tables().find(main)) else { return Way::Nowhere };
-    let is_default =
-        |route: &&Value| text(route, "destination_cidr_block") == "0.0.0.0/0" && text(route, "state") != "blackhole";
-    let Some(route) = list(&table["routes"]).iter().find(is_default) else { return Way::Nowhere };
-    if text(route, "gateway_id").starts_with("igw-") {
-        return Way::Internet;
-    }
-    let Some(gateway) = route["nat_gateway_id"].as_str() else { return Way::Elsewhere };
-    match world.find("ec2/nat_gateways", gateway) {
-        Some(gateway) if gateway["state"] == "available" => {
-            let addresses = list(&gateway["nat_gateway_addresses"]).iter();
-            Way::Nat(addresses.filter_map(|one| one["public_ip"].as_str().map(str::to_owned)).collect())
-        }
-        _ => Way::Nowhere,
-    }
-}
-
-fn has_endpoints(world: &World, vpc: &str) -> bool {
-    let endpoints = world.table("ec2/vpc_endpoints").values();
-    let working =
-        endpoints.filter(|one| text(one, "vpc_id") == vpc && text(one, "state").to_lowercase() == "available");
-    let names: BTreeSet<&str> = working.map(|one| text(one, "service_name")).collect();
-    let prefix = format!("com.amazonaws.{}.", world.region);
-    NEEDED.iter().all(|needed| names.contains(format!("{prefix}{needed}").as_str()))
 }
 
 #[cfg(test)]
@@ -89,6 +49,9 @@ mod tests {
 
     fn world(route: Value) -> World {
         let mut world = World::new(1).unwrap();
+        world.put("ec2/subnets", "subnet-1", json!({ "vpc_id": "vpc-1" }));
+        let attached = json!([{ "vpc_id": "vpc-1", "state": "available" }]);
+        world.put("ec2/internet_gateways", "igw-1", json!({ "attachments": attached }));
         let local = json!({ "destination_cidr_block": "10.0.0.0/16", "gateway_id": "local" });
         let table =
             json!({ "vpc_id": "vpc-1", "associations": [{ "subnet_id": "subnet-1" }], "routes": [local, route] });
@@ -107,10 +70,12 @@ mod tests {
 
     #[test]
     fn an_internet_gateway_serves_only_public_addresses() {
-        let world = world(json!({ "destination_cidr_block": "0.0.0.0/0", "gateway_id": "igw-1" }));
+        let mut world = world(json!({ "destination_cidr_block": "0.0.0.0/0", "gateway_id": "igw-1" }));
         let open = cluster(false, "0.0.0.0/0");
         assert!(reaches(&world, &instance(json!("52.1.1.1")), &open));
         assert!(!reaches(&world, &instance(Value::Null), &open));
+        world.put("ec2/internet_gateways", "igw-1", json!({ "attachments": [] }));
+        assert!(!reaches(&world, &instance(json!("52.1.1.1")), &open), "the gateway was detached");
     }
 
     #[test]

@@ -20,15 +20,12 @@ pub const OPERATIONS: &[Row] = &[
 pub const ARRIVALS: &[Arrival] = &[];
 
 /// Where the default route of a subnet leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WayOut {
     /// To an internet gateway, which serves only those with a public address.
-    Internet {
-        /// Whether instances of the subnet get one.
-        public_addresses: bool,
-    },
-    /// To a NAT gateway that works.
-    Nat,
+    Internet,
+    /// To a NAT gateway that works, with these public addresses.
+    Nat(Vec<String>),
     /// To something else: a transit gateway, an interface, a peering.
     Other,
     /// Nowhere: no default route, or its target is gone or does not work yet.
@@ -47,14 +44,15 @@ pub fn way_out(world: &World, subnet_id: &str) -> WayOut {
         return WayOut::None;
     }
     if text(default, "gateway_id").starts_with("igw-") {
-        return WayOut::Internet { public_addresses: subnet["map_public_ip_on_launch"] == true };
+        return WayOut::Internet;
     }
-    match default["nat_gateway_id"].as_str() {
-        Some(nat) => {
-            let works = world.find("ec2/nat_gateways", nat).is_some_and(|nat| nat["state"] == "available");
-            if works { WayOut::Nat } else { WayOut::None }
+    let Some(nat) = default["nat_gateway_id"].as_str() else { return WayOut::Other };
+    match world.find("ec2/nat_gateways", nat) {
+        Some(nat) if nat["state"] == "available" => {
+            let addresses = nat["nat_gateway_addresses"].as_array().into_iter().flatten();
+            WayOut::Nat(addresses.filter_map(|one| one["public_ip"].as_str().map(str::to_owned)).collect())
         }
-        None => WayOut::Other,
+        _ => WayOut::None,
     }
 }
 
@@ -151,16 +149,21 @@ mod tests {
             .clone()
     }
 
+    fn gives_public_addresses(net: &Net) -> bool {
+        net.stage.world.find("ec2/subnets", &net.public).unwrap()["map_public_ip_on_launch"] == true
+    }
+
     #[test]
     fn a_subnet_has_the_way_out_of_its_table() {
         let mut net = net();
-        assert_eq!(way_out(&net.stage.world, &net.public), WayOut::Internet { public_addresses: false });
+        assert_eq!((way_out(&net.stage.world, &net.public), gives_public_addresses(&net)), (WayOut::Internet, false));
         assert_eq!(way_out(&net.stage.world, &net.private), WayOut::None, "the NAT gateway is pending");
         net.stage.pass(180);
-        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::Nat);
+        let address = net.stage.world.find("ec2/addresses", &net.address).unwrap()["public_ip"].as_str().unwrap();
+        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::Nat(vec![address.to_owned()]));
         let on = json!({ "subnet_id": net.public, "map_public_ip_on_launch": { "value": true } });
         net.stage.ok("modify_subnet_attribute", on);
-        assert_eq!(way_out(&net.stage.world, &net.public), WayOut::Internet { public_addresses: true });
+        assert_eq!((way_out(&net.stage.world, &net.public), gives_public_addresses(&net)), (WayOut::Internet, true));
         let other = net.stage.subnet(&net.vpc, "10.0.2.0/24", "us-west-2b");
         assert_eq!(way_out(&net.stage.world, &other), WayOut::None, "the main table has no default route");
     }
@@ -210,7 +213,7 @@ mod tests {
         let same = json!({ "route_table_id": table, "destination_cidr_block": "0.0.0.0/0", "nat_gateway_id": net.nat });
         assert_eq!(code(&net.stage.no("create_route", same)), "RouteAlreadyExists", "not even the same one");
         net.stage.ok("replace_route", to_gateway);
-        assert_eq!(way_out(&net.stage.world, &net.private), WayOut::Internet { public_addresses: false });
+        assert_eq!((way_out(&net.stage.world, &net.private), gives_public_addresses(&net)), (WayOut::Internet, false));
         assert_eq!(
             code(&net.stage.no("delete_route_table", json!({ "route_table_id": table }))),
             "DependencyViolation"
