@@ -23,7 +23,7 @@ pub fn answer(
         world.faults.count(name, fault);
     }
     match fault {
-        Some(Fault::Throttled) => Ok(status(429, "TooManyRequests", "too many requests, please try again later")),
+        Some(Fault::Throttled) => Ok(throttled()),
         Some(Fault::Unavailable) => Ok(status(503, "ServiceUnavailable", "apiserver is shutting down")),
         Some(Fault::UnavailableApplied) => {
             let _ = super::answer(world, cluster, caller, parts, body);
@@ -55,6 +55,16 @@ fn call_of(parts: &Parts) -> (&'static str, Effect) {
         Method::DELETE => ("kube::delete", Effect::Mutate),
         _ => ("kube::get", Effect::Read),
     }
+}
+
+/// What a server says that has no place in its queues: it is no Status.
+fn throttled() -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(b"Too many requests, please try again later.\n".to_vec()));
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+    response
 }
 
 fn broken() -> kube::Error {

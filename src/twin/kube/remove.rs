@@ -84,6 +84,11 @@ impl Options {
         self
     }
 
+    /// Whether what the object owns is left alone although nobody said so.
+    pub fn orphans_by_default(&self) -> bool {
+        self.orphans_by_default
+    }
+
     /// Without the version that the object must have.
     pub fn forget_version(&mut self) {
         self.version = None;
@@ -256,7 +261,7 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
     }
     let is_shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|before| grace < before);
     if metadata["deletionTimestamp"].is_null() || is_shorter {
-        metadata["deletionTimestamp"] = json!(moment::text(timer::after(world.now, grace)));
+        metadata["deletionTimestamp"] = json!(moment::text(timer::after(ordered(world, metadata), grace)));
         if served.table != "namespaces" {
             metadata["deletionGracePeriodSeconds"] = json!(grace);
         }
@@ -268,6 +273,13 @@ fn ending(world: &World, served: &Served, object: &Value, options: &Options, gra
         object["status"]["phase"] = json!("Terminating");
     }
     object
+}
+
+/// When the end of an object was ordered: now, unless it was before.
+fn ordered(world: &World, metadata: &Value) -> jiff::Timestamp {
+    let until: Option<jiff::Timestamp> = text_of(&metadata["deletionTimestamp"]).parse().ok();
+    let grace = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    until.and_then(|until| until.checked_sub(jiff::SignedDuration::from_secs(grace)).ok()).unwrap_or(world.now)
 }
 
 /// Objects of a kind that is not defined any more go with it.
@@ -294,6 +306,11 @@ pub fn told(served: &Served, gone: Gone) -> Value {
             | "csinodes.storage.k8s.io"
             | "volumeattachments.storage.k8s.io"
             | "podtemplates"
+            | "resourceclaims.resource.k8s.io"
+            | "resourceclaimtemplates.resource.k8s.io"
+            | "deviceclasses.resource.k8s.io"
+            | "resourceslices.resource.k8s.io"
+            | "volumeattributesclasses.storage.k8s.io"
     );
     match gone {
         Gone::Later(object) => object,
@@ -360,6 +377,22 @@ mod tests {
         assert_eq!(wire.get(&format!("{PODS}/a")).0, 200);
         wire.delete(&format!("{PODS}/a?gracePeriodSeconds=0"));
         assert_eq!(wire.get(&format!("{PODS}/a")).0, 404);
+    }
+
+    #[test]
+    fn a_shorter_end_counts_from_when_it_was_ordered() {
+        let mut wire = Wire::new();
+        running(&mut wire, "a");
+        let end = |ending: &serde_json::Value| -> jiff::Timestamp {
+            ending["metadata"]["deletionTimestamp"].as_str().unwrap().parse().unwrap()
+        };
+        let (_, first) = wire.delete(&format!("{PODS}/a"));
+        wire.world.now += jiff::SignedDuration::from_secs(7);
+        let (_, second) = wire.delete(&format!("{PODS}/a?gracePeriodSeconds=10"));
+        assert_eq!(second["metadata"]["deletionGracePeriodSeconds"], 10);
+        assert_eq!(end(&first).as_second() - end(&second).as_second(), 20);
+        let (_, longer) = wire.delete(&format!("{PODS}/a?gracePeriodSeconds=60"));
+        assert_eq!(longer["metadata"]["deletionTimestamp"], second["metadata"]["deletionTimestamp"]);
     }
 
     #[test]

@@ -300,10 +300,37 @@ const SELECTABLE: &[(&str, &[&str])] = &[
     ("secrets", &["type"]),
     ("services", &["spec.clusterIP", "spec.type"]),
     ("replicationcontrollers", &["status.replicas"]),
-    ("replicasets.apps", &["status.replicas"]),
     ("jobs.batch", &["status.successful"]),
     ("certificatesigningrequests.certificates.k8s.io", &["spec.signerName"]),
 ];
+
+/// Fields that are numbers: 0 where they are left out.
+const NUMBERS: &[&str] = &["status.replicas", "status.successful"];
+
+/// What a field shows of an object; some have other names than what they show.
+fn found<'a>(object: &'a Value, field: &str) -> &'a Value {
+    match field {
+        // Who reports, whichever way it is told.
+        "source" => match &object["source"]["component"] {
+            Value::String(name) if !name.is_empty() => &object["source"]["component"],
+            _ => &object["reportingComponent"],
+        },
+        "status.successful" => &object["status"]["succeeded"],
+        _ => field.split('.').try_fold(object, |value, key| value.get(key)).unwrap_or(&Value::Null),
+    }
+}
+
+/// What a field of an event in `events.k8s.io` is called in the core.
+fn of_events(field: &str) -> String {
+    match (field, field.strip_prefix("regarding.")) {
+        (_, Some(rest)) => format!("involvedObject.{rest}"),
+        ("reportingController", _) => "reportingComponent".to_owned(),
+        // What has another name there is not known by this one.
+        ("source" | "reportingComponent", _) => String::new(),
+        _ if field.starts_with("involvedObject.") => String::new(),
+        _ => field.to_owned(),
+    }
+}
 
 impl Fields {
     /// `metadata.name=a,status.phase!=Running`.
@@ -318,14 +345,18 @@ impl Fields {
                     None => return Err(bad_request(format!("invalid selector: '{text}'; can't understand '{part}'"))),
                 },
             };
-            let field = field.trim();
+            let told = field.trim();
+            let own = if served.group == "events.k8s.io" { of_events(told) } else { told.to_owned() };
+            let field = own.as_str();
             let known = SELECTABLE.iter().find(|(table, _)| *table == served.table).map_or(&[][..], |(_, known)| known);
             if !matches!(field, "metadata.name" | "metadata.namespace") && !known.contains(&field) {
                 // Kinds without fields of their own are asked by other code.
                 let why = if known.is_empty() && !served.custom {
-                    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                    format!("{told:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+                } else if served.table == "jobs.batch" {
+                    format!("field label {told:?} not supported for Job")
                 } else {
-                    format!("field label not supported: {field}")
+                    format!("field label not supported: {told}")
                 };
                 return Err(bad_request(why));
             }
@@ -337,10 +368,11 @@ impl Fields {
     /// Whether this object is meant.
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|(field, wanted, value)| {
-            let found = field.split('.').try_fold(object, |value, key| value.get(key)).unwrap_or(&Value::Null);
+            let found = found(object, field);
             let is_it = match found {
                 Value::String(text) => text == value,
                 Value::Null if field == "spec.unschedulable" || field == "spec.hostNetwork" => value == "false",
+                Value::Null if NUMBERS.contains(&field.as_str()) => value == "0",
                 Value::Null => value.is_empty(),
                 other => {
                     let shown = other.to_string();

@@ -116,7 +116,21 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
     aim.authorize(store)?;
     ask.acceptable(served.custom, verb == "watch")?;
     shown_as_it_is(ask, &served, verb)?;
-    aim.serve(world, ask)
+    let reply = aim.serve(world, ask);
+    match served.table.as_str() {
+        "endpoints" => {
+            Ok(warning(reply, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"))
+        }
+        "componentstatuses" => Ok(warning(reply, "v1 ComponentStatus is deprecated in v1.19+")),
+        _ => reply,
+    }
+}
+
+/// An answer, or a refusal, that begins with this warning.
+fn warning(reply: Result<Reply, Problem>, advice: &str) -> Reply {
+    let mut reply = reply.unwrap_or_else(|problem| Reply::refusal(&problem));
+    reply.warnings.insert(0, advice.to_owned());
+    reply
 }
 
 /// Refuses one object as many, and many as one.
@@ -263,8 +277,8 @@ impl Aim<'_> {
             "patch" => self.patch(world, ask),
             "delete" => {
                 let options = self.delete_options(ask)?;
-                let gone = remove::delete(world, self.cluster, self.served, &self.key(), &options)?;
-                Ok(Reply::value(200, &remove::told(self.served, gone)))
+                let gone = remove::delete(world, self.cluster, self.served, &self.key(), &options);
+                Ok(self.removed(&options, gone.map(|gone| remove::told(self.served, gone))))
             }
             "deletecollection" => self.delete_collection(world, ask),
             _ => self.watch(world, ask),
@@ -338,8 +352,13 @@ impl Aim<'_> {
 
     fn update(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let write = self.write(ask, "UpdateOptions")?;
-        let updated = write.update(world, self.name(), ask.object_of(self.served)?)?;
-        self.written(ask, 200, write, &updated)
+        let object = ask.object_of(self.served)?;
+        let is_new = write.makes_what_is_missing() && !self.is_there(world)?;
+        if is_new {
+            self.may_create(world)?;
+        }
+        let updated = write.update(world, self.name(), object)?;
+        self.written(ask, if is_new { 201 } else { 200 }, write, &updated)
     }
 
     /// What was written, with what the answer warns of.
@@ -358,11 +377,9 @@ impl Aim<'_> {
             let patched = write.patch(world, self.name(), ask)?;
             return self.written(ask, 200, write, &patched);
         }
-        let is_new = self.store(world)?.get(&self.served.table, &self.key()).is_none();
+        let is_new = !self.is_there(world)?;
         if is_new {
-            // What an apply creates must be allowed to be created.
-            let wish = Wish { verb: "create", ..self.wish() };
-            authorize::check(self.store(world)?, self.who, self.served, &wish)?;
+            self.may_create(world)?;
         }
         if ask.param("fieldManager").is_empty() {
             let wrong = status::required("fieldManager", "is required for apply patch");
@@ -378,6 +395,16 @@ impl Aim<'_> {
         }
         let applied = write.apply(world, self.name(), ask.says("force"), given)?;
         self.written(ask, if is_new { 201 } else { 200 }, write, &applied)
+    }
+
+    fn is_there(&self, world: &World) -> Result<bool, Problem> {
+        Ok(self.store(world)?.get(&self.served.table, &self.key()).is_some())
+    }
+
+    /// What an apply or an update creates must be allowed to be created.
+    fn may_create(&self, world: &World) -> Result<(), Problem> {
+        let wish = Wish { verb: "create", ..self.wish() };
+        authorize::check(self.store(world)?, self.who, self.served, &wish)
     }
 
     fn delete_options(&self, ask: &Ask<'_>) -> Result<Options, Problem> {
@@ -402,16 +429,15 @@ impl Aim<'_> {
         let keys: Vec<String> = all.filter(|(_, object)| selected.has(object)).map(|(key, _)| key.clone()).collect();
         let mut items = Vec::new();
         for key in keys {
-            match remove::delete(world, self.cluster, self.served, &key, &options)? {
-                remove::Gone::Now(mut object) | remove::Gone::Later(mut object) => {
-                    // Items of built-in kinds do not say what they are.
-                    if let Some(map) = object.as_object_mut().filter(|_| !self.served.custom) {
-                        map.remove("apiVersion");
-                        map.remove("kind");
-                    }
-                    items.push(object);
-                }
+            // They are told as they were.
+            let Some(mut object) = self.store(world)?.get(&self.served.table, &key).cloned() else { continue };
+            remove::delete(world, self.cluster, self.served, &key, &options)?;
+            // Items of built-in kinds do not say what they are.
+            if let Some(map) = object.as_object_mut().filter(|_| !self.served.custom) {
+                map.remove("apiVersion");
+                map.remove("kind");
             }
+            items.push(object);
         }
         let kind = format!("{}List", self.served.kind);
         let mut told = json!({
@@ -421,7 +447,18 @@ impl Aim<'_> {
         if self.served.custom {
             told["metadata"]["continue"] = json!("");
         }
-        Ok(Reply::value(200, &told))
+        Ok(self.removed(&options, Ok(told)))
+    }
+
+    /// What a deletion tells.
+    fn removed(&self, options: &Options, told: Result<Value, Problem>) -> Reply {
+        let advice = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
+                      remove them or set propagationPolicy=Orphan to suppress this warning";
+        let reply = told.map(|told| Reply::value(200, &told));
+        if self.served.table == "jobs.batch" && options.orphans_by_default() {
+            return warning(reply, advice);
+        }
+        reply.unwrap_or_else(|problem| Reply::refusal(&problem))
     }
 
     /// A part of an object.

@@ -52,6 +52,11 @@ pub fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Wrong {
     Wrong { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {value}: {why}") }
 }
 
+/// A value that is not one and is not shown.
+pub fn invalid_without_value(field: impl Into<String>, why: &str) -> Wrong {
+    Wrong { reason: "FieldValueInvalid", field: field.into(), message: format!("Invalid value: {why}") }
+}
+
 /// A value that is missing.
 pub fn required(field: impl Into<String>, why: &str) -> Wrong {
     let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };

@@ -8,7 +8,7 @@ use super::kinds::Served;
 use super::selector::Labels;
 use super::status::{Wrong, forbidden_field, invalid, required, too_long, unsupported};
 use super::validate_pod::{NEGATIVE, items, text};
-use super::{validate_kinds as kinds, validate_pod as pod};
+use super::{validate_batch as batch, validate_kinds as kinds, validate_pod as pod};
 
 pub(super) const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
      and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -32,6 +32,20 @@ pub(super) fn is_label(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let edges = [text.bytes().next(), text.bytes().next_back()];
     text.bytes().all(is_inner) && edges.into_iter().all(|edge| edge.is_some_and(|byte| byte != b'-'))
+}
+
+/// Why a name is no label of DNS, as advice.
+pub(super) fn no_label(name: &str) -> Option<String> {
+    let mut why = Vec::new();
+    if name.len() > 63 {
+        why.push("must be no more than 63 characters".to_owned());
+    }
+    if name.contains('.') {
+        why.push("must not contain dots".to_owned());
+    } else if !is_label(name) {
+        why.push(LABEL.to_owned());
+    }
+    (!why.is_empty()).then(|| why.join(" "))
 }
 
 pub(super) fn is_subdomain(text: &str) -> bool {
@@ -64,6 +78,8 @@ fn name_is_wrong(served: &Served, name: &str) -> Option<String> {
 /// What is wrong with an object that is to be stored; `old` is what is there.
 pub fn check(served: &Served, old: Option<&Value>, new: &Value) -> Vec<Wrong> {
     let mut wrong = Vec::new();
+    let selected = (served.table == "jobs.batch").then(|| batch::as_selected(new));
+    let new = selected.as_deref().unwrap_or(new);
     metadata(served, old, &new["metadata"], &mut wrong);
     if old.is_some() {
         // An update looks at the metadata as such, and as that of a changed object; at labels and annotations both times
@@ -78,10 +94,10 @@ pub fn check(served: &Served, old: Option<&Value>, new: &Value) -> Vec<Wrong> {
         "deployments.apps" | "replicasets.apps" | "daemonsets.apps" | "statefulsets.apps" => {
             workload(served, old, new, &mut wrong);
         }
-        "replicationcontrollers" => pod::spec(&new["spec"]["template"]["spec"], "spec.template.spec", &mut wrong),
+        "replicationcontrollers" => batch::replication_controller(new, &mut wrong),
         "podtemplates" => pod::spec(&new["template"]["spec"], "template.spec", &mut wrong),
-        "jobs.batch" => job(old, new, &mut wrong),
-        "cronjobs.batch" => cron_job(new, &mut wrong),
+        "jobs.batch" => batch::job(old, new, &mut wrong),
+        "cronjobs.batch" => batch::cron_job(old, new, &mut wrong),
         "pods" => pod::pod(old, new, &mut wrong),
         "services" => kinds::service(old, new, &mut wrong),
         "configmaps" | "secrets" => kinds::keyed(&served.kind, old, new, &mut wrong),
@@ -132,15 +148,7 @@ fn metadata(served: &Served, old: Option<&Value>, metadata: &Value, wrong: &mut 
     {
         wrong.push(invalid("metadata.name", &json!(name), &why));
     }
-    for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
-        let text = value.as_str().unwrap_or_default();
-        key_of("metadata.labels", key, wrong);
-        if text.len() > 63 {
-            wrong.push(invalid("metadata.labels", value, "must be no more than 63 bytes"));
-        } else if !text.is_empty() && !is_qualified(text) {
-            wrong.push(invalid("metadata.labels", value, LABEL_VALUE));
-        }
-    }
+    label_pairs(&metadata["labels"], "metadata.labels", wrong);
     let mut length = 0;
     for (key, value) in metadata["annotations"].as_object().into_iter().flatten() {
         key_of("metadata.annotations", &key.to_ascii_lowercase(), wrong);
@@ -175,6 +183,19 @@ fn metadata(served: &Served, old: Option<&Value>, metadata: &Value, wrong: &mut 
                 go_list(&added)
             );
             wrong.push(forbidden_field("metadata.finalizers", &why));
+        }
+    }
+}
+
+/// Looks at the keys and values of labels.
+pub(super) fn label_pairs(labels: &Value, field: &str, wrong: &mut Vec<Wrong>) {
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        let text = value.as_str().unwrap_or_default();
+        key_of(field, key, wrong);
+        if text.len() > 63 {
+            wrong.push(invalid(field, value, "must be no more than 63 bytes"));
+        } else if !text.is_empty() && !is_qualified(text) {
+            wrong.push(invalid(field, value, LABEL_VALUE));
         }
     }
 }
@@ -281,7 +302,7 @@ fn numbers(spec: &Value, fields: &[&str], wrong: &mut Vec<Wrong>) {
     }
 }
 
-fn has_wrong(wrong: &[Wrong], field: &str) -> bool {
+pub(super) fn has_wrong(wrong: &[Wrong], field: &str) -> bool {
     wrong.iter().any(|one| one.is_about(field))
 }
 
@@ -350,53 +371,6 @@ fn with_claims(spec: &Value) -> Cow<'_, Value> {
     let mut pod = pod.clone();
     pod["volumes"] = Value::Array(volumes);
     Cow::Owned(pod)
-}
-
-fn job(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
-    let spec = &new["spec"];
-    job_spec(spec, "spec", wrong);
-    let Some(old) = old else { return };
-    if old["spec"]["completions"] != spec["completions"] {
-        let why = match spec["completionMode"] == "Indexed" {
-            true if spec["completions"] == spec["parallelism"] => None,
-            true => Some("can only be modified in tandem with spec.parallelism"),
-            false => Some(IMMUTABLE),
-        };
-        wrong.extend(why.map(|why| invalid("spec.completions", &spec["completions"], why)));
-    }
-    for field in ["template", "selector"].into_iter().filter(|_| old["spec"]["suspend"] != true) {
-        if old["spec"][field] != spec[field] {
-            wrong.push(invalid(format!("spec.{field}"), &spec[field], IMMUTABLE));
-        }
-    }
-}
-
-fn job_spec(spec: &Value, at: &str, wrong: &mut Vec<Wrong>) {
-    for field in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished"] {
-        if spec[field].as_i64().is_some_and(|number| number < 0) {
-            wrong.push(invalid(format!("{at}.{field}"), &spec[field], NEGATIVE));
-        }
-    }
-    pod::spec(&spec["template"]["spec"], &format!("{at}.template.spec"), wrong);
-    let policy = &spec["template"]["spec"]["restartPolicy"];
-    if policy == "Always" || policy.is_null() {
-        let why = "valid values: \"OnFailure\", \"Never\"";
-        wrong.push(required(format!("{at}.template.spec.restartPolicy"), why));
-    }
-}
-
-fn cron_job(new: &Value, wrong: &mut Vec<Wrong>) {
-    let schedule = text(&new["spec"], "schedule");
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if schedule.is_empty() {
-        wrong.push(required("spec.schedule", ""));
-    } else if fields.len() != 5 && !schedule.starts_with('@') {
-        let why = format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" "));
-        wrong.push(invalid("spec.schedule", &new["spec"]["schedule"], &why));
-    }
-    let known = ["Allow", "Forbid", "Replace"];
-    pod::one_of(&new["spec"]["concurrencyPolicy"], "spec.concurrencyPolicy".to_owned(), &known, wrong);
-    job_spec(&new["spec"]["jobTemplate"]["spec"], "spec.jobTemplate.spec", wrong);
 }
 
 #[cfg(test)]

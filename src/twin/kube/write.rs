@@ -91,7 +91,7 @@ impl Write<'_> {
         name_it(world, &mut object, self.dry_run);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.namespace_is_open(world, &name)?;
-        self.advise();
+        self.advise(&name);
         fill(world, self.cluster, self.served, &mut object);
         if !applied {
             self.note(world, None, &mut object)?;
@@ -136,8 +136,14 @@ impl Write<'_> {
         let misfits = self.read(world, &mut object)?;
         self.refuse(&misfits, None)?;
         self.own_once(&mut object, "");
-        let old = self.old(world, name)?;
-        if self.served.custom && object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
+        let old = match self.old(world, name) {
+            Ok(old) => old,
+            Err(_) if self.makes_what_is_missing() => return self.put_anew(world, name, object),
+            Err(problem) => return Err(problem),
+        };
+        let names_version =
+            |object: &Value| !object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty();
+        if !names_version(&object) && needs_version(self.served) {
             let wrong = status::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
             let mut problem = status::invalid_object(self.served, name, &[wrong]);
             // The storage says this, which knows resources and no kinds.
@@ -147,14 +153,26 @@ impl Write<'_> {
         }
         if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| old["metadata"]["uid"] != *uid) {
             let found = old["metadata"]["uid"].as_str().unwrap_or_default();
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
-                 failed: UID in precondition: {uid}, UID in object meta: {found}",
-                self.place_in_etcd(name)
-            );
+            let why = self.other_uid(name, uid, found);
             return Err(status::conflict(self.served, name, &why));
         }
         self.replace(world, old, object, false)
+    }
+
+    /// Whether a PUT creates what is not there.
+    pub fn makes_what_is_missing(&self) -> bool {
+        self.subresource.is_empty() && MADE_BY_UPDATES.contains(&self.served.table.as_str())
+    }
+
+    /// A PUT of what is not there.
+    fn put_anew(&self, world: &mut World, name: &str, mut object: Value) -> Result<Value, Problem> {
+        if let Some(uid) = object["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()) {
+            return Err(status::conflict(self.served, name, &self.other_uid(name, uid, "")));
+        }
+        if has_status(self.served) {
+            remove(&mut object, "status");
+        }
+        self.insert(world, object, false)
     }
 
     /// Takes away owners that stand there twice, and tells so.
@@ -179,11 +197,24 @@ impl Write<'_> {
     }
 
     /// What the server advises against.
-    fn advise(&self) {
-        if self.served.table == "endpoints" {
-            let advice = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-            self.warnings.borrow_mut().push(advice.to_owned());
+    fn advise(&self, name: &str) {
+        if NAMING_PODS.contains(&self.served.table.as_str())
+            && let Some(why) = validate::no_label(name)
+        {
+            self.warnings.borrow_mut().push(format!(
+                "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS \
+                 label is recommended: [{why}]"
+            ));
         }
+    }
+
+    /// Why an object is not the one that is meant.
+    fn other_uid(&self, name: &str, wanted: &str, found: &str) -> String {
+        format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+             UID in precondition: {wanted}, UID in object meta: {found}",
+            self.place_in_etcd(name)
+        )
     }
 
     fn place_in_etcd(&self, name: &str) -> String {
@@ -364,6 +395,9 @@ impl Write<'_> {
         }
         let mut new = self.carried(&old, new, applied);
         fill(world, self.cluster, self.served, &mut new);
+        if self.served.table == "daemonsets.apps" && self.subresource.is_empty() {
+            count_templates(&old, &mut new);
+        }
         if !applied {
             self.note(world, Some(&old), &mut new)?;
         }
@@ -425,9 +459,6 @@ impl Write<'_> {
         }
         if self.served.table == "services" {
             keep_addresses(old, &mut new);
-        }
-        if self.served.table == "daemonsets.apps" {
-            count_templates(old, &mut new);
         }
         set(&mut new["metadata"], "resourceVersion", old["metadata"]["resourceVersion"].clone());
         if new["metadata"]["managedFields"].is_null() && !applied {
@@ -621,6 +652,7 @@ impl Write<'_> {
         match self.served.table.as_str() {
             "persistentvolumeclaims" => defaults::protect(object, "kubernetes.io/pvc-protection"),
             "persistentvolumes" => defaults::protect(object, "kubernetes.io/pv-protection"),
+            "volumeattributesclasses.storage.k8s.io" => defaults::protect(object, "kubernetes.io/vac-protection"),
             _ => {}
         }
         if self.served.table != "pods" {
@@ -759,10 +791,37 @@ fn is_named(object: &Value, name: &str) -> Result<(), Problem> {
 pub fn fill(world: &World, cluster: &str, served: &Served, object: &mut Value) {
     let Some(store) = world.store(cluster) else { return };
     defaults::fill(served, object);
+    match served.table.as_str() {
+        "jobs.batch" => fill_job(object),
+        "cronjobs.batch" => object["spec"].get_mut("jobTemplate").into_iter().for_each(fill_conditions),
+        _ => {}
+    }
     if served.custom
         && let Some(schema) = crd::schema(store, served)
     {
         crd::fill_schema(schema, object);
+    }
+}
+
+/// A Job without labels of its own has those of its pods.
+fn fill_job(job: &mut Value) {
+    let labels = job["spec"]["template"]["metadata"]["labels"].as_object().filter(|labels| !labels.is_empty());
+    let is_bare = job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty);
+    if let Some(labels) = labels.filter(|_| is_bare).cloned() {
+        job["metadata"]["labels"] = Value::Object(labels);
+    }
+    fill_conditions(job);
+}
+
+/// Conditions by which failures of pods are told apart are true ones, unless it is said otherwise.
+fn fill_conditions(job: &mut Value) {
+    let rules = job.pointer_mut("/spec/podFailurePolicy/rules").and_then(Value::as_array_mut);
+    for rule in rules.into_iter().flatten() {
+        for condition in rule.get_mut("onPodConditions").and_then(Value::as_array_mut).into_iter().flatten() {
+            if condition["status"].as_str().is_none_or(str::is_empty) {
+                condition["status"] = json!("True");
+            }
+        }
     }
 }
 
@@ -898,6 +957,44 @@ fn keep_addresses(old: &Value, new: &mut Value) {
     }
 }
 
+/// Kinds that are made by a PUT where they are not there.
+const MADE_BY_UPDATES: &[&str] = &[
+    "endpoints",
+    "events",
+    "limitranges",
+    "services",
+    "leases.coordination.k8s.io",
+    "roles.rbac.authorization.k8s.io",
+    "rolebindings.rbac.authorization.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "clusterrolebindings.rbac.authorization.k8s.io",
+    "runtimeclasses.node.k8s.io",
+];
+
+/// Kinds of which a PUT must name the version that it replaces, besides the custom ones.
+const NEEDING_VERSION: &[&str] = &[
+    "leases.coordination.k8s.io",
+    "poddisruptionbudgets.policy",
+    "csistoragecapacities.storage.k8s.io",
+    "csidrivers.storage.k8s.io",
+    "csinodes.storage.k8s.io",
+    "volumeattachments.storage.k8s.io",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io",
+    "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+    "runtimeclasses.node.k8s.io",
+    "apiservices.apiregistration.k8s.io",
+    DEFINITIONS,
+];
+
+fn needs_version(served: &Served) -> bool {
+    served.custom || NEEDING_VERSION.contains(&served.table.as_str())
+}
+
+/// Kinds after whose names pods are named.
+const NAMING_PODS: &[&str] = &["cronjobs.batch", "jobs.batch"];
+
 /// Kinds whose objects count how often what they want changed, besides the custom ones.
 const COUNTED: &[&str] = &[
     "pods",
@@ -905,6 +1002,8 @@ const COUNTED: &[&str] = &[
     "replicationcontrollers",
     "endpointslices.discovery.k8s.io",
     "priorityclasses.scheduling.k8s.io",
+    "deviceclasses.resource.k8s.io",
+    "resourceslices.resource.k8s.io",
     "customresourcedefinitions.apiextensions.k8s.io",
 ];
 const COUNTED_GROUPS: &[&str] =
@@ -995,6 +1094,22 @@ mod tests {
         let message =
             "failed to create typed patch object (/a; /v1, Kind=ConfigMap): .dat: field not declared in schema";
         assert_eq!((code, problem["message"].as_str()), (500, Some(message)));
+    }
+
+    #[test]
+    fn a_daemon_set_counts_changes_of_its_template_only() {
+        let mut wire = Wire::new();
+        let path = "/apis/apps/v1/namespaces/default/daemonsets";
+        let set = |image: &str| {
+            json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "a" }, "spec": {
+                "selector": { "matchLabels": { "a": "b" } }, "template": { "metadata": { "labels": { "a": "b" } },
+                    "spec": { "containers": [{ "name": "a", "image": image }] } } } })
+        };
+        assert_eq!(wire.post(path, set("i:1")).0, 201);
+        for (image, count) in [("i:1", "1"), ("i:2", "2")] {
+            let (_, after) = wire.put(&format!("{path}/a"), set(image));
+            assert_eq!(after["metadata"]["annotations"]["deprecated.daemonset.template.generation"], count);
+        }
     }
 
     #[test]

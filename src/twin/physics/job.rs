@@ -36,6 +36,9 @@ pub fn select(job: &mut Value) {
         return;
     }
     let (name, uid) = (job["metadata"]["name"].clone(), job["metadata"]["uid"].clone());
+    let is_bare = job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty);
+    // A Job without labels of its own has those of its pods, also those that follow.
+    let shares = is_bare || job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"];
     let labels = &mut job["spec"]["template"]["metadata"]["labels"];
     for (key, value) in [
         ("job-name", &name),
@@ -47,8 +50,7 @@ pub fn select(job: &mut Value) {
             labels[key] = value.clone();
         }
     }
-    // A Job without labels gets those of its pods.
-    if job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty) {
+    if shares {
         job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
     }
     let selected = &mut job["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"];

