@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Problem;
 use super::identify::ANONYMOUS;
 use super::kinds::Served;
-use super::status::forbidden;
+use super::status::{self, forbidden};
 use super::store::Store;
 use crate::twin::physics::access::Identity;
 
@@ -229,6 +229,54 @@ pub fn review(store: &Store, who: &Identity, mut review: Value) -> Value {
         review["status"]["reason"] = json!(reason);
     }
     review
+}
+
+/// Refuses a review that asks for nothing, or for too much.
+pub fn check_review(plural: &str, namespace: &str, review: &Value) -> Result<(), Problem> {
+    let spec = &review["spec"];
+    let has = |field: &str| spec[field].is_object();
+    let mut wrong = Vec::new();
+    match plural {
+        "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews" => {
+            match (has("resourceAttributes"), has("nonResourceAttributes")) {
+                (true, true) => {
+                    let asked = &spec["nonResourceAttributes"];
+                    let text = |field: &str| json!(asked[field].as_str().unwrap_or_default());
+                    let shown = format!("{{\"Path\":{},\"Verb\":{}}}", text("path"), text("verb"));
+                    let why = "cannot be specified in combination with resourceAttributes";
+                    wrong.push(status::Wrong::verbatim("spec.nonResourceAttributes", &shown, why));
+                }
+                (false, false) => {
+                    let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+                    wrong.push(status::invalid("spec.resourceAttributes", &Value::Null, why));
+                }
+                _ => {}
+            }
+        }
+        "selfsubjectrulesreviews" if spec["namespace"].as_str().unwrap_or_default().is_empty() => {
+            return Err(status::bad_request("no namespace on request"));
+        }
+        "tokenreviews" if spec["token"].as_str().unwrap_or_default().is_empty() => {
+            return Err(status::bad_request("token is required for TokenReview in authentication"));
+        }
+        _ => {}
+    }
+    let is_anybody = spec["user"].as_str().unwrap_or_default().is_empty()
+        && spec["groups"].as_array().or_else(|| spec["group"].as_array()).is_none_or(Vec::is_empty);
+    if is_anybody && matches!(plural, "subjectaccessreviews" | "localsubjectaccessreviews") {
+        wrong.push(status::invalid("spec.user", &json!(""), "at least one of user or group must be specified"));
+    }
+    let asked = &spec["resourceAttributes"]["namespace"];
+    if plural == "localsubjectaccessreviews" && asked.as_str().unwrap_or_default() != namespace {
+        wrong.push(status::invalid("spec.resourceAttributes.namespace", asked, "must match metadata.namespace"));
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => {
+            let about = json!({ "group": "authorization.k8s.io" });
+            Err(status::invalid_as(".authorization.k8s.io", "", about, &wrong))
+        }
+    }
 }
 
 /// Whether somebody may ask for a path that means no objects.

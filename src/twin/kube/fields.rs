@@ -284,7 +284,16 @@ impl Difference {
                 (_, None) => &mut self.removed,
                 _ => &mut self.modified,
             };
-            whole.members.insert(element);
+            whole.members.insert(element.clone());
+            // What lies below what gives way to a leaf goes with it; what takes the place of one comes with it.
+            let mut inner = Difference::default();
+            if is_leaf(new) && !is_leaf(old) {
+                inner.compare(old, None, shape);
+            } else if is_leaf(old) && !is_leaf(new) {
+                inner.compare(None, new, shape);
+            }
+            self.removed.put(element.clone(), inner.removed);
+            self.added.put(element, inner.added);
             return;
         }
         let mut inner = Difference::default();

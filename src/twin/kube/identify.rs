@@ -35,17 +35,27 @@ pub fn identify(
     Ok(impersonated(store, &who, ask)?.unwrap_or(who))
 }
 
+/// Texts as Go writes its slice.
+fn texts_in_go(texts: &[String]) -> String {
+    match texts {
+        [] => "[]string(nil)".to_owned(),
+        texts => format!("[]string{{{}}}", texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 /// The user of `Impersonate-User` and its companions, where the request has them.
 fn impersonated(store: &Store, who: &Identity, ask: &Ask<'_>) -> Result<Option<Identity>, Problem> {
     let user = ask.header("impersonate-user").next().unwrap_or_default();
     let groups: Vec<String> = ask.header("impersonate-group").map(str::to_owned).collect();
     if user.is_empty() {
-        return match groups.first() {
-            None => Ok(None),
-            Some(group) => {
-                let message = format!("requested {group:?} without impersonating a user");
-                Err(status::internal(message))
-            }
+        let uid = ask.header("impersonate-uid").next().unwrap_or_default();
+        return match groups.is_empty() && uid.is_empty() {
+            true => Ok(None),
+            false => Err(status::bad_request(format!(
+                "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{}, Extra:map[string][]string(nil)}} without \
+                 impersonating a user name",
+                texts_in_go(&groups)
+            ))),
         };
     }
     let account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));

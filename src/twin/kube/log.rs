@@ -1,7 +1,7 @@
 //! What containers have written. Nothing runs in a twin: each container wrote that it started and, in the end, that it
 //! ended; the times are those of its status.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::request::Ask;
 use super::{Problem, status};
@@ -15,14 +15,6 @@ pub fn lines(world: &World, pod: &Value, ask: &Ask<'_>) -> Result<String, Proble
     let container = container(pod, ask.param("container"))?;
     if text(&pod["spec"], "nodeName").is_empty() {
         return Ok(String::new());
-    }
-    for count in ["tailLines", "sinceSeconds", "limitBytes"] {
-        let given = ask.param(count);
-        if !given.is_empty() && given.parse::<i64>().is_err() {
-            return Err(status::bad_request(format!(
-                "unable to decode query: strconv.ParseInt: parsing \"{given}\": invalid syntax"
-            )));
-        }
     }
     let statuses = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
     let mut all = statuses.iter().flat_map(|of| list(&pod["status"][*of]));
@@ -43,6 +35,40 @@ pub fn lines(world: &World, pod: &Value, ask: &Ask<'_>) -> Result<String, Proble
         )));
     }
     Ok(chosen(world, &written(&container, state), ask))
+}
+
+/// Refuses what nobody can ask of a log.
+pub fn check(name: &str, ask: &Ask<'_>) -> Result<(), Problem> {
+    let mut wrong = Vec::new();
+    let since = ask.param("sinceTime");
+    for (count, least, why) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        let given = ask.param(count);
+        if given.is_empty() {
+            continue;
+        }
+        let Ok(number) = given.parse::<i64>() else {
+            return Err(status::bad_request(status::unparsed("ParseInt", given)));
+        };
+        if count == "sinceSeconds" && !since.is_empty() {
+            let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+            wrong.push(status::forbidden_field("[]", why));
+        } else if number < least {
+            wrong.push(status::invalid(count, &json!(number), why));
+        }
+    }
+    if !since.is_empty() && since.parse::<jiff::Timestamp>().is_err() {
+        let why =
+            format!("parsing time {since:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {since:?} as \"2006\"");
+        return Err(status::bad_request(why));
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(status::invalid_as("PodLogOptions", name, json!({ "kind": "PodLogOptions" }), &wrong)),
+    }
 }
 
 /// The container that is asked for, or the only one.

@@ -3,6 +3,7 @@
 use json_patch::{Patch, PatchOperation};
 use serde_json::{Map, Value, json};
 
+use super::apply::go_value;
 use super::json::{NESTED_MAX, is_nested_at_most, written_len};
 use super::schema::{self, Shape, Strategy};
 use super::typed::json_type;
@@ -45,11 +46,14 @@ pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
             "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {has}"
         )));
     }
-    let operations = operations.iter().map(valued).collect();
-    let Ok(Patch(operations)) = serde_json::from_value(Value::Array(operations)) else { return Err(unfit()) };
+    let operations: Vec<Value> = operations.iter().map(valued).collect();
+    if serde_json::from_value::<Patch>(Value::Array(operations.clone())).is_err() {
+        return Err(unfit());
+    }
     let mut patched = object.clone();
     let mut copied = 0;
-    for operation in &operations {
+    for operation in operations {
+        let operation = &serde_json::from_value(counted(operation, &patched)).map_err(|_| unfit())?;
         if !stays_flat(&patched, operation) {
             return Err(unfit());
         }
@@ -59,6 +63,17 @@ pub fn json(object: &Value, patch: &Value) -> Result<Value, Problem> {
             && !replace.value.is_array()
         {
             return Err(unfit());
+        }
+        // It copies null from where nothing is.
+        if let PatchOperation::Copy(copy) = operation
+            && patched.pointer(copy.from.as_str()).is_none()
+            && let Some((from, _)) = copy.from.as_str().rsplit_once('/')
+            && patched.pointer(from).is_some_and(Value::is_object)
+            && let Some((parent, name)) = copy.path.as_str().rsplit_once('/')
+            && let Some(map) = patched.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            map.insert(name.replace("~1", "/").replace("~0", "~"), Value::Null);
+            continue;
         }
         if let PatchOperation::Copy(copy) = operation {
             copied += patched.pointer(copy.from.as_str()).map_or(0, written_len);
@@ -116,7 +131,43 @@ fn valued(operation: &Value) -> Value {
     {
         fields.insert("value".to_owned(), Value::Null);
     }
+    for field in ["path", "from"] {
+        if let Some(Value::String(path)) = operation.get_mut(field) {
+            *path = escaped(path);
+        }
+    }
     operation
+}
+
+/// An operation whose places counted from the end of a list, `-1` the last, are counted from its beginning.
+fn counted(mut operation: Value, object: &Value) -> Value {
+    for field in ["path", "from"] {
+        let Some(Value::String(path)) = operation.get_mut(field) else { continue };
+        let Some((parent, last)) = path.rsplit_once('/') else { continue };
+        let back = last.strip_prefix('-').and_then(|digits| digits.parse::<usize>().ok());
+        let length = object.pointer(parent).and_then(Value::as_array).map(Vec::len);
+        if let Some(place) = back.zip(length).and_then(|(back, length)| length.checked_sub(back)) {
+            *path = format!("{parent}/{place}");
+        }
+    }
+    operation
+}
+
+/// A path whose tildes that escape nothing stand for themselves.
+fn escaped(path: &str) -> String {
+    let mut parts = path.split('~');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |begun, part| begun + if part.starts_with(['0', '1']) { "~" } else { "~0" } + part)
+}
+
+/// Where fields stand in a patch that no operation has.
+pub fn unknown_fields(patch: &Value) -> impl Iterator<Item = String> + use<'_> {
+    let operations = patch.as_array().into_iter().flatten().enumerate();
+    operations.flat_map(|(index, operation)| {
+        let fields = operation.as_object().into_iter().flat_map(|fields| fields.keys());
+        let unknown = fields.filter(|field| !["op", "path", "from", "value"].contains(&field.as_str()));
+        unknown.map(move |field| format!("[{index}].{field}"))
+    })
 }
 
 /// Whether what an operation leads to can be read again: copies of copies lie very deep soon.
@@ -224,8 +275,10 @@ fn retained(object: &Map<String, Value>, patch: &Map<String, Value>) -> Result<M
 }
 
 fn delete_values(merged: &mut Map<String, Value>, name: &str, values: &Value) -> Result<(), Problem> {
-    let gone = values.as_array().ok_or_else(|| malformed("invalid patch format of primitive list"))?;
+    // What is no list names nothing.
+    let Some(gone) = values.as_array() else { return Ok(()) };
     if let Some(list) = merged.get_mut(name).and_then(Value::as_array_mut) {
+        are_alike(list, gone)?;
         list.retain(|value| !gone.contains(value));
     }
     Ok(())
@@ -270,6 +323,7 @@ fn is_directive(key: &str) -> bool {
 }
 
 fn merge_list(items: &[Value], patch: &[Value], key: Option<&str>, shape: Shape<'_>) -> Result<Vec<Value>, Problem> {
+    are_alike(items, patch)?;
     let (special, patch): (Vec<&Value>, Vec<&Value>) = patch.iter().partition(|item| item.get(DIRECTIVE).is_some());
     let mut merged = items.to_vec();
     let mut replaces = false;
@@ -302,6 +356,20 @@ fn merge_list(items: &[Value], patch: &[Value], key: Option<&str>, shape: Shape<
     Ok(ordered(merged, items, &patch, key))
 }
 
+/// Refuses to merge lists of different things.
+fn are_alike(items: &[Value], patch: &[Value]) -> Result<(), Problem> {
+    let mut forms = items.iter().chain(patch).map(json_type);
+    let first = forms.next();
+    match forms.all(|form| Some(form) == first) {
+        true => Ok(()),
+        false => {
+            let shown = |list: &[Value]| go_value(&Value::Array(list.to_vec()));
+            let lists = format!("[{} {}]", shown(items), shown(patch));
+            Err(broken(format!("list element types are not identical: {lists}")))
+        }
+    }
+}
+
 fn merge_item(item: &Value, patch: &Value, shape: Shape<'_>) -> Result<Value, Problem> {
     match (item.as_object(), patch.as_object()) {
         (Some(item), Some(patch)) => merge_map(item, patch, shape.item()).map(Value::Object),
@@ -315,7 +383,8 @@ fn without_key(item: &Value, key: &str) -> Problem {
 }
 
 fn unknown(directive: &Value, patch: &Map<String, Value>) -> Problem {
-    broken(format!("unknown patch type: {} in map: {}", plain(directive), shown(patch)))
+    let directive = if directive.is_i64() { format!("%!s(int64={directive})") } else { plain(directive) };
+    broken(format!("unknown patch type: {directive} in map: {}", shown(patch)))
 }
 
 /// A map as messages of the server have it.
@@ -369,6 +438,10 @@ fn set_order(
     order: &Value,
     shape: Shape<'_>,
 ) -> Result<(), Problem> {
+    if !order.is_array() {
+        let form = if order.is_number() { "int64" } else { json_type(order) };
+        return Err(broken(format!("expected a []interface {{}}, but received a {form}")));
+    }
     let wrong = || malformed("invalid patch format of setElementOrder list");
     let Strategy::Merge(key) = shape.strategy() else { return Ok(()) };
     let key = key.as_deref();

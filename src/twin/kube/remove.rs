@@ -28,12 +28,14 @@ impl Options {
             ("gracePeriodSeconds", "int64"),
             ("orphanDependents", "bool"),
             ("propagationPolicy", "v1.DeletionPropagation"),
+            ("preconditions", "v1.Preconditions"),
         ];
         for (field, wanted) in types {
             let fits = match (&body[field], wanted) {
                 (Value::Null, _) => true,
                 (value, "int64") => value.is_i64(),
                 (value, "bool") => value.is_boolean(),
+                (value, "v1.Preconditions") => value.is_object(),
                 (value, _) => value.is_string(),
             };
             if !fits {
@@ -64,7 +66,7 @@ impl Options {
     pub fn with_params(mut self, grace: &str, propagation: &str, orphans: &str) -> Result<Options, Problem> {
         if !grace.is_empty() {
             let seconds = grace.parse();
-            let why = || status::bad_request(format!("strconv.ParseInt: parsing {grace:?}: invalid syntax"));
+            let why = || status::bad_request(status::unparsed("ParseInt", grace));
             self.grace = Some(seconds.map_err(|_| why())?);
         }
         if !propagation.is_empty() {

@@ -22,7 +22,7 @@ pub enum Moment {
 
 /// A whole number of a parameter.
 pub fn number(text: &str) -> Result<i64, Problem> {
-    text.parse().map_err(|_| bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+    text.parse().map_err(|_| bad_request(status::unparsed("ParseInt", text)))
 }
 
 /// The revision that a request names; none and 0 are no demand.
@@ -31,8 +31,7 @@ fn parse(ask: &Ask<'_>) -> Result<Option<u64>, String> {
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong =
-        |_| format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
+    let wrong = |_| format!("resourceVersion: Invalid value: {text:?}: {}", status::unparsed("ParseUint", text));
     text.parse().map(Some).map_err(wrong)
 }
 

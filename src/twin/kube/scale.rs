@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::kinds::Served;
 use super::request::{Ask, no_object};
 use super::store::Store;
+use super::typed::json_type;
 use super::write::Write;
 use super::{Problem, patch, status};
 use crate::twin::world::World;
@@ -162,17 +163,10 @@ pub fn answer(world: &mut World, write: Write<'_>, verb: &str, name: &str, ask: 
 
 fn updated(name: &str, given: Value) -> Result<Value, Problem> {
     if given["kind"] != "Scale" {
-        let kind = given["kind"].as_str().unwrap_or_default();
-        return Err(status::bad_request(format!(
-            "{kind} in version \"v1\" cannot be handled as a Scale: converting ({kind}) to (Scale): unknown conversion"
-        )));
+        let text = |field: &str| given[field].as_str().unwrap_or_default();
+        return Err(status::unconvertible(text("apiVersion"), text("kind"), "autoscaling", "Scale"));
     }
-    let named = given["metadata"]["name"].as_str().unwrap_or_default();
-    if named != name {
-        return Err(status::bad_request(format!(
-            "the name of the object ({named}) does not match the name on the URL ({name})"
-        )));
-    }
+    super::write::is_named(&given, name)?;
     Ok(given)
 }
 
@@ -181,7 +175,10 @@ fn patched(write: &Write<'_>, before: &Value, ask: &Ask<'_>) -> Result<Value, Pr
         "application/apply-patch+yaml" => patch::merge(before, &ask.applied()?),
         _ => write.patched(ask, before)?,
     };
-    if patched.is_object() && patched["metadata"].is_object() && patched["spec"].is_object() {
+    if patched.is_object()
+        && patched["metadata"].is_object()
+        && (patched["spec"].is_object() || patched["spec"].is_null())
+    {
         return Ok(patched);
     }
     Err(status::bad_request(no_object(&patched)))
@@ -189,8 +186,8 @@ fn patched(write: &Write<'_>, before: &Value, ask: &Ask<'_>) -> Result<Value, Pr
 
 fn check(served: &Served, name: &str, old: &Value, after: &Value) -> Result<(), Problem> {
     let wanted = &after["spec"]["replicas"];
-    if wanted.as_i64().is_none() && !wanted.is_null() {
-        let found = if wanted.is_string() { "string" } else { "number" };
+    if !wanted.is_null() && wanted.as_i64().and_then(|wanted| i32::try_from(wanted).ok()).is_none() {
+        let found = if wanted.is_number() { format!("number {wanted}") } else { json_type(wanted).to_owned() };
         return Err(status::bad_request(format!(
             "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {found} into Go struct field \
              ScaleSpec.spec.replicas of type int32"

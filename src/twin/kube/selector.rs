@@ -29,6 +29,10 @@ impl Labels {
         if words.peek() == Word::End {
             return Ok(Labels(wishes));
         }
+        if !matches!(words.peek(), Word::Text(_) | Word::Not) {
+            let found = words.peek().shown();
+            return Err(bad_request(format!("found '{found}', expected: !, identifier, or 'end of string'")));
+        }
         loop {
             wishes.push(words.wish().map_err(refused)?);
             match words.next() {
@@ -332,11 +336,44 @@ fn of_events(field: &str) -> String {
     }
 }
 
+/// The terms of a selector of fields: a comma behind a backslash divides none.
+fn terms(text: &str) -> Vec<&str> {
+    let (mut terms, mut from, mut is_escaped) = (Vec::new(), 0, false);
+    for (at, letter) in text.char_indices() {
+        if letter == ',' && !is_escaped {
+            terms.push(&text[from..at]);
+            from = at + 1;
+        }
+        is_escaped = letter == '\\' && !is_escaped;
+    }
+    terms.push(&text[from..]);
+    terms
+}
+
+/// A value without the backslashes before commas, equals signs and backslashes.
+fn unescaped(text: &str) -> Result<String, Problem> {
+    let (mut plain, mut letters) = (String::new(), text.chars());
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            plain.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some(escaped @ ('\\' | ',' | '=')) => plain.push(escaped),
+            other => {
+                let rest: String = other.into_iter().collect();
+                return Err(bad_request(format!("invalid field selector: invalid escape sequence: \\{rest}")));
+            }
+        }
+    }
+    Ok(plain)
+}
+
 impl Fields {
     /// `metadata.name=a,status.phase!=Running`.
     pub fn parse(text: &str, served: &Served) -> Result<Fields, Problem> {
         let mut wishes = Vec::new();
-        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        for part in terms(text).into_iter().filter(|part| !part.trim().is_empty()) {
             let (field, wanted, value) = match (part.split_once("!="), part.split_once("==")) {
                 (Some((field, value)), _) => (field, false, value),
                 (None, Some((field, value))) => (field, true, value),
@@ -346,6 +383,10 @@ impl Fields {
                 },
             };
             let told = field.trim();
+            let value = unescaped(value.trim())?;
+            if told.is_empty() && value.is_empty() {
+                continue;
+            }
             let own = if served.group == "events.k8s.io" { of_events(told) } else { told.to_owned() };
             let field = own.as_str();
             let known = SELECTABLE.iter().find(|(table, _)| *table == served.table).map_or(&[][..], |(_, known)| known);
@@ -360,7 +401,7 @@ impl Fields {
                 };
                 return Err(bad_request(why));
             }
-            wishes.push((field.to_owned(), wanted, value.trim().to_owned()));
+            wishes.push((field.to_owned(), wanted, value));
         }
         Ok(Fields(wishes))
     }

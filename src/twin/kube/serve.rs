@@ -126,6 +126,17 @@ pub fn serve(world: &mut World, cluster: &str, caller: Caller<'_>, ask: &Ask<'_>
     }
 }
 
+/// The body as an object of this kind, whatever version of it.
+fn asked(ask: &Ask<'_>, kind: &str, package: &str) -> Result<Value, Problem> {
+    let object = ask.object(kind)?;
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    match text("kind") {
+        "" => Ok(object),
+        found if found == kind => Ok(object),
+        found => Err(status::unconvertible(text("apiVersion"), found, package, kind)),
+    }
+}
+
 /// An answer, or a refusal, that begins with this warning.
 fn warning(reply: Result<Reply, Problem>, advice: &str) -> Reply {
     let mut reply = reply.unwrap_or_else(|problem| Reply::refusal(&problem));
@@ -278,7 +289,13 @@ impl Aim<'_> {
             "delete" => {
                 let options = self.delete_options(ask)?;
                 let gone = remove::delete(world, self.cluster, self.served, &self.key(), &options);
-                Ok(self.removed(&options, gone.map(|gone| remove::told(self.served, gone))))
+                let told = gone.map(|gone| remove::told(self.served, gone));
+                // An object is shown as it is wanted, what became of it is a Status.
+                let told = told.and_then(|told| match told["kind"] == "Status" {
+                    true => Ok(Reply::value(200, &told)),
+                    false => Ok(Reply::json(200, list::one(ask, self.served, self.sheet.as_ref(), &told)?)),
+                });
+                Ok(self.removed(&options, told))
             }
             "deletecollection" => self.delete_collection(world, ask),
             _ => self.watch(world, ask),
@@ -325,6 +342,12 @@ impl Aim<'_> {
         let manager = ask.manager();
         if manager.len() > 128 {
             let wrong = status::too_long("fieldManager", 128);
+            return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
+        }
+        let odd = manager.char_indices().find(|(_, letter)| letter.is_control());
+        if let Some((at, letter)) = odd {
+            let why = format!("invalid character U+{:04X} (at position {at})", u32::from(letter));
+            let wrong = status::invalid("fieldManager", &json!(manager), &why);
             return Err(status::invalid_as(&format!("{options}.meta.k8s.io"), "", json!({}), &[wrong]));
         }
         let unknown = match ask.param("fieldValidation") {
@@ -447,14 +470,13 @@ impl Aim<'_> {
         if self.served.custom {
             told["metadata"]["continue"] = json!("");
         }
-        Ok(self.removed(&options, Ok(told)))
+        Ok(self.removed(&options, Ok(Reply::value(200, &told))))
     }
 
     /// What a deletion tells.
-    fn removed(&self, options: &Options, told: Result<Value, Problem>) -> Reply {
+    fn removed(&self, options: &Options, reply: Result<Reply, Problem>) -> Reply {
         let advice = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to \
                       remove them or set propagationPolicy=Orphan to suppress this warning";
-        let reply = told.map(|told| Reply::value(200, &told));
         if self.served.table == "jobs.batch" && options.orphans_by_default() {
             return warning(reply, advice);
         }
@@ -469,11 +491,14 @@ impl Aim<'_> {
             ("status" | "approval" | "ephemeralcontainers", "patch") => self.patch(world, ask),
             ("finalize", _) => self.finalize(world, ask),
             ("scale", _) => self.scale(world, ask),
-            ("log", _) => Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?)),
+            ("log", _) => {
+                log::check(self.name(), ask)?;
+                Ok(Reply::text(200, &log::lines(world, self.object(world)?, ask)?))
+            }
             ("eviction", _) => {
                 let (namespace, dry_run) = (self.namespace(), ask.is_dry_run("CreateOptions")?);
-                let told =
-                    evict::evict(world, self.cluster, namespace, self.name(), &ask.object("Eviction")?, dry_run)?;
+                let eviction = asked(ask, "Eviction", "policy")?;
+                let told = evict::evict(world, self.cluster, namespace, self.name(), &eviction, dry_run)?;
                 Ok(Reply::value(201, &told))
             }
             ("binding", _) => self.bind(world, ask),
@@ -498,10 +523,17 @@ impl Aim<'_> {
 
     fn bind(&self, world: &mut World, ask: &Ask<'_>) -> Result<Reply, Problem> {
         let binding = ask.object(&self.served.kind)?;
-        let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+        if binding["metadata"]["name"].as_str().unwrap_or_default() != self.name() {
+            return Err(status::bad_request("name in URL does not match name in Binding object"));
+        }
+        let target = |field: &str| binding["target"][field].as_str().unwrap_or_default().to_owned();
+        let (kind, node) = (target("kind"), target("name"));
+        if !matches!(kind.as_str(), "" | "Node") {
+            let why = format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
+            return Err(status::unforeseen(why));
+        }
         if node.is_empty() {
-            let wrong = status::required("target.name", "");
-            return Err(status::invalid_as("Binding", self.name(), json!({ "kind": "Binding" }), &[wrong]));
+            return Err(status::unforeseen("target.name: Required value"));
         }
         let (pod, name) = (self.object(world)?, self.name());
         let placed = pod["spec"]["nodeName"].as_str().filter(|other| !other.is_empty());
@@ -538,15 +570,53 @@ impl Aim<'_> {
         self.object(world)?;
         let mut request = ask.object(&self.served.kind)?;
         let seconds = request["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+        let why = match seconds {
+            ..600 => Some("may not specify a duration less than 10 minutes"),
+            4_294_967_297.. => Some("may not specify a duration larger than 2^32 seconds"),
+            _ => None,
+        };
+        if let Some(why) = why {
+            let wrong = status::invalid("spec.expirationSeconds", &json!(seconds), why);
+            let about = json!({ "group": "authentication.k8s.io", "kind": "TokenRequest" });
+            return Err(status::invalid_as("TokenRequest.authentication.k8s.io", "", about, &[wrong]));
+        }
+        self.bound_object(world, &request["spec"]["boundObjectRef"])?;
         let until = timer::after(world.now, seconds);
         let token = world.digits("token", 32);
         request["status"] = json!({ "token": token, "expirationTimestamp": crate::twin::world::moment::text(until) });
         Ok(Reply::value(201, &request))
     }
 
+    /// What a token is to end with must be there.
+    fn bound_object(&self, world: &World, bound: &Value) -> Result<(), Problem> {
+        if !bound.is_object() {
+            return Ok(());
+        }
+        let text = |field: &str| bound[field].as_str().unwrap_or_default();
+        let (kind, name) = (text("kind"), text("name"));
+        let (plural, namespace) = match (text("apiVersion"), kind) {
+            ("v1", "Pod") => ("pods", self.place.namespace.as_deref()),
+            ("v1", "Secret") => ("secrets", self.place.namespace.as_deref()),
+            ("v1", "Node") => ("nodes", None),
+            (version, kind) => {
+                let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
+                let why = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+                return Err(status::bad_request(why));
+            }
+        };
+        let store = self.store(world)?;
+        if store.get(plural, &key(namespace, name)).is_some() {
+            return Ok(());
+        }
+        let found = kinds::find(store, "", "v1", plural);
+        Err(found.map_or_else(status::no_such_path, |served| status::not_found(&served, name)))
+    }
+
     /// A question that is answered and not stored.
     fn review(&self, world: &World, ask: &Ask<'_>) -> Result<Reply, Problem> {
-        let mut asked = ask.object(&self.served.kind)?;
+        let package = self.served.group.split('.').next().unwrap_or_default();
+        let mut asked = asked(ask, &self.served.kind, package)?;
+        authorize::check_review(&self.served.plural, self.namespace(), &asked)?;
         let answer = match self.served.plural.as_str() {
             "selfsubjectreviews" => {
                 let mut groups = self.who.groups.clone();

@@ -184,6 +184,23 @@ pub fn invalid_as(kind: &str, name: &str, mut details: Value, wrong: &[Wrong]) -
     problem(422, "Invalid", format!("{kind} \"{name}\" is invalid: {told}"), details)
 }
 
+/// 400 for an object of another kind than the one that is wanted.
+pub fn unconvertible(version: &str, kind: &str, package: &str, wanted: &str) -> Problem {
+    let short = version.rsplit('/').next().unwrap_or_default();
+    bad_request(format!(
+        "{kind} in version {short:?} cannot be handled as a {wanted}: converting ({short}.{kind}) to ({package}.{wanted}): \
+         unknown conversion"
+    ))
+}
+
+/// How Go tells of a text that is no number: `reader` is the name of what reads it.
+pub fn unparsed(reader: &str, text: &str) -> String {
+    let digits = text.strip_prefix(['-', '+']).filter(|_| reader == "ParseInt").unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if is_number { "value out of range" } else { "invalid syntax" };
+    format!("strconv.{reader}: parsing {text:?}: {why}")
+}
+
 /// 400.
 pub fn bad_request(message: impl Into<String>) -> Problem {
     problem(400, "BadRequest", message, Value::Null)

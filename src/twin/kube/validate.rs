@@ -53,11 +53,14 @@ pub(super) fn is_subdomain(text: &str) -> bool {
 }
 
 pub(super) fn is_qualified(text: &str) -> bool {
+    text.len() <= 63 && is_lettered(text)
+}
+
+/// Whether a text of any length has the letters of a qualified name.
+fn is_lettered(text: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let edges = [text.bytes().next(), text.bytes().next_back()];
-    text.len() <= 63
-        && text.bytes().all(is_inner)
-        && edges.into_iter().all(|edge| edge.is_some_and(|byte| byte.is_ascii_alphanumeric()))
+    text.bytes().all(is_inner) && edges.into_iter().all(|edge| edge.is_some_and(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Why a name can not be one of this kind.
@@ -141,6 +144,13 @@ pub fn check_status(served: &Served, new: &Value) -> Vec<Wrong> {
 
 fn metadata(served: &Served, old: Option<&Value>, metadata: &Value, wrong: &mut Vec<Wrong>) {
     let name = metadata["name"].as_str().unwrap_or_default();
+    if let Some(base) = metadata["generateName"].as_str().filter(|base| old.is_none() && !base.is_empty()) {
+        // Letters follow, so a hyphen at the end is none.
+        let begun = base.strip_suffix('-').filter(|begun| !begun.is_empty()).map(|begun| format!("{begun}a"));
+        if let Some(why) = name_is_wrong(served, begun.as_deref().unwrap_or(base)) {
+            wrong.push(invalid("metadata.generateName", &metadata["generateName"], &why));
+        }
+    }
     if name.is_empty() {
         wrong.push(required("metadata.name", "name or generateName is required"));
     } else if old.is_none()
@@ -157,32 +167,77 @@ fn metadata(served: &Served, old: Option<&Value>, metadata: &Value, wrong: &mut 
     if length > ANNOTATIONS_MAX {
         wrong.push(too_long("metadata.annotations", ANNOTATIONS_MAX));
     }
-    for (_, owner) in items(metadata, "ownerReferences") {
-        for field in ["apiVersion", "kind", "name", "uid"] {
-            if text(owner, field).is_empty() {
-                let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
-                wrong.push(invalid(format!("metadata.ownerReferences.{field}"), &json!(""), why));
-            }
-        }
-    }
-    for finalizer in metadata["finalizers"].as_array().into_iter().flatten() {
-        let text = finalizer.as_str().unwrap_or_default();
-        let known = ["orphan", "foregroundDeletion", "kubernetes"];
-        if !text.contains('/') && !known.contains(&text) {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            wrong.push(invalid("metadata.finalizers[0]", finalizer, why));
-        }
-    }
+    owners(metadata, wrong);
+    finalizers(metadata, wrong);
     if let Some(old) = old.filter(|old| !old["metadata"]["deletionTimestamp"].is_null()) {
         let before = old["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-        let added: Vec<&Value> =
+        let mut added: Vec<&Value> =
             metadata["finalizers"].as_array().into_iter().flatten().filter(|one| !before.contains(one)).collect();
+        added.sort_by_key(|one| one.as_str());
         if !added.is_empty() {
             let why = format!(
                 "no new finalizers can be added if the object is being deleted, found new finalizers {}",
                 go_list(&added)
             );
             wrong.push(forbidden_field("metadata.finalizers", &why));
+        }
+    }
+}
+
+fn owners(metadata: &Value, wrong: &mut Vec<Wrong>) {
+    const AT: &str = "metadata.ownerReferences";
+    let mut controller: Option<String> = None;
+    for (_, owner) in items(metadata, "ownerReferences") {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            let given = text(owner, field);
+            if given.is_empty() || (field == "apiVersion" && given.matches('/').count() > 1) {
+                let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                wrong.push(invalid(format!("{AT}.{field}"), &json!(given), why));
+            }
+        }
+        if (text(owner, "apiVersion"), text(owner, "kind")) == ("v1", "Event") {
+            wrong.push(Wrong::verbatim(AT, &owner_in_go(owner), "/v1, Kind=Event is disallowed from being an owner"));
+        }
+        if owner["controller"] != true {
+            continue;
+        }
+        let named = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
+        if let Some(first) = &controller {
+            let all: Vec<String> = items(metadata, "ownerReferences").map(|(_, owner)| owner_in_go(owner)).collect();
+            let why = format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {named}"
+            );
+            wrong.push(Wrong::verbatim(AT, &format!("[{}]", all.join(",")), &why));
+        }
+        controller.get_or_insert(named);
+    }
+}
+
+/// An owner as Go writes its struct.
+fn owner_in_go(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown = fields.into_iter().filter(|field| !owner[*field].is_null());
+    let shown: Vec<String> = shown.map(|field| format!("{field:?}:{}", owner[field])).collect();
+    format!("{{{}}}", shown.join(","))
+}
+
+fn finalizers(metadata: &Value, wrong: &mut Vec<Wrong>) {
+    const AT: &str = "metadata.finalizers";
+    let all: Vec<(usize, &str)> =
+        items(metadata, "finalizers").map(|(index, one)| (index, one.as_str().unwrap_or_default())).collect();
+    for (_, finalizer) in &all {
+        key_of(AT, finalizer, wrong);
+    }
+    let has = |name: &str| all.iter().any(|(_, one)| *one == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let why = "finalizer orphan and foregroundDeletion cannot be both set";
+        wrong.push(invalid(AT, &metadata["finalizers"], why));
+    }
+    for (index, finalizer) in all {
+        let known = ["orphan", "foregroundDeletion", "kubernetes"];
+        if !finalizer.contains('/') && !known.contains(&finalizer) {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            wrong.push(invalid(format!("{AT}[{index}]"), &json!(finalizer), why));
         }
     }
 }
@@ -208,21 +263,34 @@ fn go_list(list: &[&Value]) -> String {
 
 /// Looks at the key of a label.
 pub(super) fn key_of(field: &str, key: &str, wrong: &mut Vec<Wrong>) {
+    let mut refuse = |why: &str| wrong.push(invalid(field, &json!(key), why));
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    if prefix.is_some_and(|prefix| !is_subdomain(prefix)) {
-        wrong.push(invalid(field, &json!(key), &format!("prefix part {SUBDOMAIN}")));
-    } else if name.is_empty() {
-        wrong.push(invalid(field, &json!(key), "name part must be non-empty"));
-    } else if name.contains('/') {
-        let why = "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
-                   with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for \
-                   validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and \
-                   '/' (e.g. 'example.com/MyName')";
-        wrong.push(invalid(field, &json!(key), why));
+    if name.contains('/') {
+        refuse(
+            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an \
+             alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
+             '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. \
+             'example.com/MyName')",
+        );
+        return;
+    }
+    if prefix == Some("") {
+        refuse("prefix part must be non-empty");
+    } else if let Some(prefix) = prefix {
+        if prefix.len() > 253 {
+            refuse("prefix part must be no more than 253 bytes");
+        }
+        if !is_subdomain(prefix) {
+            refuse(&format!("prefix part {SUBDOMAIN}"));
+        }
+    }
+    if name.is_empty() {
+        refuse("name part must be non-empty");
     } else if name.len() > 63 {
-        wrong.push(invalid(field, &json!(key), "name part must be no more than 63 bytes"));
-    } else if !is_qualified(name) {
-        wrong.push(invalid(field, &json!(key), QUALIFIED));
+        refuse("name part must be no more than 63 bytes");
+    }
+    if !is_lettered(name) {
+        refuse(QUALIFIED);
     }
 }
 

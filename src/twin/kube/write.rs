@@ -265,7 +265,15 @@ impl Write<'_> {
                 }
                 Ok(patch::merge(old, &patch))
             }
-            "application/json-patch+json" => patch::json(old, &ask.patch("error decoding patch: ")?),
+            "application/json-patch+json" => {
+                let patch = ask.patch("error decoding patch: ")?;
+                if self.unknown == Unknown::Told {
+                    let unknown =
+                        patch::unknown_fields(&patch).map(|field| format!("json patch unknown field {field:?}"));
+                    self.warnings.borrow_mut().extend(unknown);
+                }
+                patch::json(old, &patch)
+            }
             "application/strategic-merge-patch+json" if !self.served.custom => {
                 let patch = ask.patch("")?;
                 if patch.is_null() {
@@ -326,7 +334,7 @@ impl Write<'_> {
         }
         let applied = object.clone();
         self.identify_applied(&mut object)?;
-        let given = object["metadata"]["name"].as_str().unwrap_or_default();
+        let given = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if !given.is_empty() && given != name {
             return Err(status::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
@@ -361,10 +369,20 @@ impl Write<'_> {
         if let Some(version) = object["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty())
             && live["metadata"]["resourceVersion"] != version
         {
+            if version.parse::<u64>().is_err() {
+                return Err(status::unforeseen(status::unparsed("ParseUint", version)));
+            }
             return Err(status::modified(self.served, name));
         }
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
+            // An apply that does not say whom it means keeps nothing of that.
+            if given.is_empty() {
+                metadata.retain(|field, _| !["name", "namespace"].contains(&field.as_str()));
+            }
+        }
+        if object["metadata"].as_object().is_some_and(serde_json::Map::is_empty) {
+            remove(&mut object, "metadata");
         }
         let shape = own.shape(&object);
         let merge = |force| apply::merge(shape, Some(&live), &object, &self.manager, force, self.subresource, &time);
@@ -372,6 +390,7 @@ impl Write<'_> {
             Err(problem) if apply::may_take(shape, &live, &self.manager, &problem) => merge(true)?,
             other => other?,
         };
+        is_named(&merged, name)?;
         apply::note_last_applied(&mut merged, &self.manager, &applied);
         self.read(world, &mut merged)?;
         merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
@@ -383,10 +402,15 @@ impl Write<'_> {
         let name = old["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let version = new["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         if !version.is_empty() && version.parse::<u64>().is_err() {
-            return Err(status::unforeseen(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
+            return Err(status::unforeseen(status::unparsed("ParseUint", version)));
         }
         if !version.is_empty() && old["metadata"]["resourceVersion"] != version {
             return Err(status::modified(self.served, &name));
+        }
+        let ends = &new["metadata"]["deletionTimestamp"];
+        if old["metadata"]["deletionTimestamp"].is_null() && ends.is_string() {
+            let wrong = status::invalid("metadata.deletionTimestamp", ends, "field is immutable");
+            return Err(status::invalid_object(self.served, &name, &[wrong.clone(), wrong]));
         }
         let uid = new["metadata"]["uid"].as_str().filter(|uid| old["metadata"]["uid"] != *uid).map(str::to_owned);
         if let Some(uid) = uid {
@@ -534,7 +558,9 @@ impl Write<'_> {
             object["metadata"] = json!({});
         }
         self.is_here(object)?;
-        if !self.namespace.is_empty() && object["metadata"].is_object() {
+        if self.namespace.is_empty() {
+            remove(&mut object["metadata"], "namespace");
+        } else if object["metadata"].is_object() {
             object["metadata"]["namespace"] = json!(self.namespace);
         }
         Ok(())
@@ -550,16 +576,17 @@ impl Write<'_> {
                 self.served.api_version()
             ));
         }
-        let why = if schema::known(version, kind).is_some() {
+        if schema::known(version, kind).is_some() {
             let package = match self.served.group.split('.').next().unwrap_or_default() {
                 "" => "core",
                 group => group,
             };
-            format!("converting ({short}.{kind}) to ({package}.{ours}): unknown conversion")
-        } else {
-            format!("no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"")
-        };
-        status::bad_request(format!("{kind} in version {short:?} cannot be handled as a {ours}: {why}"))
+            return status::unconvertible(version, kind, package, ours);
+        }
+        status::bad_request(format!(
+            "{kind} in version {short:?} cannot be handled as a {ours}: no kind {kind:?} is registered for version \
+             {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+        ))
     }
 
     /// What is applied says what it is.
@@ -574,7 +601,9 @@ impl Write<'_> {
             object["metadata"] = json!({});
         }
         self.is_here(object)?;
-        if !self.namespace.is_empty() {
+        if self.namespace.is_empty() {
+            remove(&mut object["metadata"], "namespace");
+        } else {
             object["metadata"]["namespace"] = json!(self.namespace);
         }
         Ok(())
@@ -583,7 +612,8 @@ impl Write<'_> {
     /// Refuses an object of another namespace.
     fn is_here(&self, object: &Value) -> Result<(), Problem> {
         let given = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        if !given.is_empty() && given != self.namespace {
+        // What lives in no namespace loses the one that it says.
+        if !given.is_empty() && given != self.namespace && !self.namespace.is_empty() {
             return Err(status::bad_request(
                 "the namespace of the provided object does not match the namespace sent on the request",
             ));
@@ -772,7 +802,7 @@ pub fn name_it(world: &mut World, object: &mut Value, dry_run: bool) {
 }
 
 /// Refuses an object that has another name than the URL.
-fn is_named(object: &Value, name: &str) -> Result<(), Problem> {
+pub fn is_named(object: &Value, name: &str) -> Result<(), Problem> {
     let given = object["metadata"]["name"].as_str().unwrap_or_default();
     if given.is_empty() && !name.is_empty() {
         return Err(status::bad_request(format!(
