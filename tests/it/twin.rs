@@ -563,6 +563,15 @@ fn a_spot_instance_that_is_taken_back_is_replaced() {
 }
 
 #[test]
+fn a_security_group_that_is_not_seen_yet_gets_its_rules() {
+    let mut world = World::new(1).unwrap();
+    world.faults = Faults::parse("rules: [{ operation: 'ec2::create_security_group', fault: invisible }]").unwrap();
+    let twin = Twin::new(world);
+    prod(&twin, &["workers=self-managed"]).value();
+    assert!(twin.world().faults.delivered.keys().any(|(call, _)| call == "ec2::create_security_group"));
+}
+
+#[test]
 fn a_rehearsal_takes_no_longer_than_its_critical_path() {
     let twin = new_world();
     let begun = twin.world().now;
