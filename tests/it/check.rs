@@ -1,7 +1,7 @@
 //! `ekskit check`: a corpus of broken scripts, mutants of our own scripts, and our own scripts, which are clean.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,10 +13,7 @@ use ekskit::sources::Sources;
 
 use crate::mutants::{self, Mutant};
 use crate::stage::with_imports;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::tree::{files, root, shown};
 
 /// Works with an interpreter that has every service.
 fn with_interpreter<T: Send>(work: impl FnOnce(&Interpreter) -> T + Send) -> T {
@@ -153,32 +150,10 @@ fn the_example_of_every_rule_triggers_it() {
     });
 }
 
-/// Scripts below a folder of this repository.
-fn scripts(folder: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rhai") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().display().to_string()
-}
-
 #[test]
 fn our_own_scripts_are_clean() {
     let files: Vec<PathBuf> =
-        ["stdlib", "runbooks", "examples", "tests"].iter().flat_map(|folder| scripts(folder)).collect();
+        ["stdlib", "runbooks", "examples", "tests"].iter().flat_map(|folder| files(folder, "rhai")).collect();
     let wrong = with_checker(|checker| {
         let mut wrong = Vec::new();
         for path in &files {
@@ -236,7 +211,7 @@ fn all_mutants() -> BTreeMap<&'static str, Vec<Mutant>> {
         mutating.map(|entry| entry.name.clone()).collect()
     });
     let mut by_operator: BTreeMap<&str, Vec<Mutant>> = BTreeMap::new();
-    for path in ["stdlib", "runbooks", "examples"].iter().flat_map(|folder| scripts(folder)) {
+    for path in ["stdlib", "runbooks", "examples"].iter().flat_map(|folder| files(folder, "rhai")) {
         let text = std::fs::read_to_string(&path).unwrap();
         for mutant in mutants::of(&shown(&path), &text, &mutating) {
             by_operator.entry(mutant.operator).or_default().push(mutant);

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::scripts::every_mutation;
 use crate::served::Served;
 use crate::timing::Times;
+use crate::tree::root;
 
 /// The program with an environment in which no credentials and no network of this machine are found.
 fn ekskit(folder: &std::path::Path) -> Command {
@@ -362,9 +363,8 @@ fn the_first_command_of_the_readme_brings_up_a_cluster() {
 #[test]
 fn every_command_of_the_readme_runs() {
     let home = tempfile::tempdir().unwrap();
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     for link in ["runbooks", "stdlib"] {
-        std::os::unix::fs::symlink(root.join(link), home.path().join(link)).unwrap();
+        std::os::unix::fs::symlink(root().join(link), home.path().join(link)).unwrap();
     }
     let mut seen = BTreeMap::new();
     for mut words in readme_commands() {

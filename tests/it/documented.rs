@@ -1,6 +1,5 @@
 //! What we show runs: examples of bindings, tests of stdlib, and every Rhai block of the docs compiles.
 
-use std::path::Path;
 use std::sync::OnceLock;
 
 use ekskit::bindings;
@@ -9,18 +8,18 @@ use ekskit::twin::Twin;
 use ekskit::twin::world::World;
 
 use crate::stage::{Stage, with_imports};
+use crate::tree::root;
 
 /// The world of documentation: `worlds/docs.rhai` builds it once, and what AWS calls `vpc-0…` there is `vpc-1` in the docs.
 pub fn docs_world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut world = World::new(1).unwrap();
         world.account = "111122223333".to_owned();
         world.caller = "arn:aws:sts::111122223333:assumed-role/platform/docs".to_owned();
         let mut text = world.to_yaml().unwrap().replace("123456789012", "111122223333");
         let twin = Twin::new(World::parse(&text).unwrap());
-        let seen = Stage::rehearse(&twin).project(root).run_file("tests/worlds/docs.rhai");
+        let seen = Stage::rehearse(&twin).project(root()).run_file("tests/worlds/docs.rhai");
         text = twin.world().to_yaml().unwrap();
         for (name, id) in seen.value().as_object().unwrap() {
             text = text.replace(id.as_str().unwrap(), name);
@@ -69,11 +68,10 @@ fn documented_examples_of_bindings_hold() {
 
 #[test]
 fn documented_examples_of_the_standard_library_hold() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut wrong = Vec::new();
     let mut count = 0;
     let mut paths: Vec<_> =
-        std::fs::read_dir(root.join("stdlib")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        std::fs::read_dir(root().join("stdlib")).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rhai")) {
         let text = std::fs::read_to_string(path).unwrap();
@@ -112,15 +110,14 @@ fn every_binding_has_a_summary_and_its_name_in_its_namespace() {
 
 #[test]
 fn tests_of_the_standard_library_pass() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut count = 0;
-    for entry in std::fs::read_dir(root.join("tests/stdlib")).unwrap() {
+    for entry in std::fs::read_dir(root().join("tests/stdlib")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "rhai") {
             let text = std::fs::read_to_string(&path).unwrap();
             // A name without a folder: beside a test stand other tests, and they are called as the modules are.
             let source = format!("tests of {}", path.file_name().unwrap().display());
-            let seen = Stage::default().project(root).run_tests(&source, &text);
+            let seen = Stage::default().project(root()).run_tests(&source, &text);
             let tests = seen.value().as_array().unwrap().len();
             assert!(tests > 0, "{source} has no `fn test_…`");
             count += tests;
@@ -133,10 +130,9 @@ fn tests_of_the_standard_library_pass() {
 /// A block that does not compile would teach a mistake.
 #[test]
 fn every_script_that_we_show_compiles() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut scripts = Vec::new();
     for folder in ["runbooks", "examples", "stdlib", "docs"] {
-        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 continue;
@@ -154,7 +150,7 @@ fn every_script_that_we_show_compiles() {
             }
         }
     }
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     scripts.extend(blocks(&readme).into_iter().map(|block| ("README.md".to_owned(), block)));
     for (name, text) in &scripts {
         // What an example shows stands behind `//=>`; each is a statement of its own.
@@ -164,7 +160,7 @@ fn every_script_that_we_show_compiles() {
                 line.split_once("//=>").map_or(format!("{line}\n"), |(code, _)| format!("{};\n", code.trim_end()))
             })
             .collect();
-        let seen = Stage::default().project(root).compiles(&text);
+        let seen = Stage::default().project(root()).compiles(&text);
         assert!(seen.result.is_ok(), "{name}:\n{text}\n{}", seen.rendered());
     }
     println!("{} scripts and blocks compile", scripts.len());

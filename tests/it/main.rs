@@ -21,5 +21,6 @@ mod stage;
 mod terminal;
 mod tidy;
 mod timing;
+mod tree;
 mod twin;
 mod wire_fuzz;

@@ -9,10 +9,7 @@ use ekskit::twin::world::World;
 use crate::cli::{rehearsal, run, words};
 use crate::documented::docs_world;
 use crate::stage::Stage;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use crate::tree::root;
 
 /// What a script says behind `//=>` on its last line.
 fn says(text: &str) -> String {

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 fn ekskit(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ekskit"));
-    command.args(arguments).current_dir(folder).env("XDG_STATE_HOME", folder.join("state")).env("HOME", folder);
+    command.args(arguments).current_dir(folder).env_clear();
+    command.env("XDG_STATE_HOME", folder.join("state")).env("HOME", folder);
     command
 }
 

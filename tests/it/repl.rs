@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::stage::Stage;
 use crate::terminal::{Terminal, picture};
 use crate::timing::Times;
+use crate::tree::root;
 
 const WIDE: (u16, u16) = (110, 36);
 const TAB: &str = "\t";
@@ -144,7 +145,7 @@ fn story() -> &'static Story {
     static STORY: OnceLock<Story> = OnceLock::new();
     STORY.get_or_init(|| {
         let twin = Twin::new(World::new(1).unwrap());
-        let seen = Stage::rehearse(&twin).project(Path::new(env!("CARGO_MANIFEST_DIR"))).run(
+        let seen = Stage::rehearse(&twin).project(root()).run(
             r#"
             import "cluster" as cluster;
             import "role" as role;
@@ -561,7 +562,7 @@ fn commands_do_what_help_says() {
 
 /// Pictures of the prompt for the docs: `EKSKIT_BLESS=1` writes them anew.
 fn check_picture(name: &str, terminal: &Terminal, title: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/repl").join(name);
+    let file = root().join("docs/repl").join(name);
     let drawn = picture(&terminal.screen(), title);
     if std::env::var_os("EKSKIT_BLESS").is_some() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -575,7 +576,7 @@ fn check_picture(name: &str, terminal: &Terminal, title: &str) {
 fn the_pictures_in_the_docs_are_what_one_sees() {
     let home = folder();
     let twin = Twin::new(World::parse(&story().start).unwrap());
-    let seen = Stage::rehearse(&twin).project(Path::new(env!("CARGO_MANIFEST_DIR"))).run(
+    let seen = Stage::rehearse(&twin).project(root()).run(
         r#"
         let role_arn = iam::get_role(#{ role_name: "prod-node" }).role.arn;
         eks::create_access_entry(#{ cluster_name: "prod", principal_arn: role_arn, type: "EC2_LINUX" });

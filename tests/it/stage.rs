@@ -20,6 +20,8 @@ use ekskit::value::Secret;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::tree::root;
+
 type Answers = dyn Fn(&Operation, &Value) -> Result<Value, CallError> + Send + Sync;
 
 /// What a test sets up before it runs a script.
@@ -127,9 +129,8 @@ impl Stage {
 
     /// Runs a script of this repository as `ekskit run` does.
     pub fn run_file(self, path: &str) -> Seen {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(root.join(path)).unwrap();
-        let stage = if self.project.is_none() { self.project(root) } else { self };
+        let text = std::fs::read_to_string(root().join(path)).unwrap();
+        let stage = if self.project.is_none() { self.project(root()) } else { self };
         stage.perform(path, &text, |interpreter, script| {
             let value = interpreter.run(script)?;
             interpreter.to_json(&value)

@@ -1,34 +1,9 @@
 //! House rules, checked: the layers of `src/lib.rs`, who may name what, and what a stdlib file looks like.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![root().join(folder)];
-    while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        for entry in entries {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty(), "no .{extension} files in {folder}");
-    found
-}
-
-fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().display().to_string()
-}
+use crate::tree::{files, files_if_any, root, shown};
 
 /// Lines of code with their numbers: no comments, and not the tests at the end of a file.
 fn code(path: &Path) -> Vec<(usize, String)> {
@@ -160,22 +135,13 @@ fn every_stdlib_module_says_what_it_is_for_and_has_its_tests() {
 fn the_repository_speaks_of_the_project_alone() {
     for folder in ["src", "crates", "stdlib", "runbooks", "tests", "examples", "docs"] {
         for extension in ["rs", "rhai", "py", "md"] {
-            for path in maybe_files(folder, extension) {
+            for path in files_if_any(folder, extension) {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let place = concat!("/wo", "rk/");
                 assert!(!text.contains(place), "{} names a path of one machine", shown(&path));
             }
         }
     }
-}
-
-fn maybe_files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let any = std::fs::read_dir(root().join(folder)).is_ok_and(|mut entries| entries.next().is_some());
-    if !any {
-        return Vec::new();
-    }
-    let caught = std::panic::catch_unwind(|| files(folder, extension));
-    caught.unwrap_or_default()
 }
 
 #[test]

@@ -15,6 +15,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::stage::{Seen, Stage};
+use crate::tree::root;
 
 fn new_world() -> Twin {
     Twin::new(World::new(1).unwrap())
@@ -216,8 +217,7 @@ fn a_broken_world_fails_with_its_own_cause_and_none_of_the_others() {
 
 /// A team's own `stdlib/auth.rhai`, in which somebody has broken `ensure_node_role`.
 fn map_no_role(project: &Path) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("stdlib/auth.rhai")).unwrap();
+    let text = std::fs::read_to_string(root().join("stdlib/auth.rhai")).unwrap();
     let head = "fn ensure_node_role(cluster_name, role_arn, way) {";
     assert!(text.contains(head), "stdlib/auth.rhai has no `ensure_node_role` to break");
     std::fs::create_dir_all(project.join("stdlib")).unwrap();
@@ -775,8 +775,7 @@ fn a_role_that_eks_can_not_take_is_named_after_seconds_not_minutes() {
             cluster::ensure(#{ name: "prod", role_arn: "arn:aws:iam::123456789012:role/nobody", subnet_ids: net.private_subnet_ids });
         } catch (e) { told = e; }
         #{ kind: told.kind, message: told.message, seconds: clock::seconds_between(begun, clock::now()) }"#;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let seen = Stage::rehearse(&twin).project(root).run(script);
+    let seen = Stage::rehearse(&twin).project(root()).run(script);
     let told = seen.value();
     assert_eq!(told["kind"], "not_found", "{told}");
     assert_eq!(told["message"], "role arn:aws:iam::123456789012:role/nobody does not exist");
@@ -792,8 +791,7 @@ fn an_addon_that_does_not_come_says_which_pods_wait_and_for_what() {
         let k = kube::cluster("prod");
         for node in k.list("nodes") { k.patch("nodes", node.metadata.name, #{ spec: #{ unschedulable: true } }); }
         addon::ensure(#{ cluster: "prod", name: "aws-ebs-csi-driver", timeout: "3m" })"#;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let seen = Stage::rehearse(&twin).project(root).run(script);
+    let seen = Stage::rehearse(&twin).project(root()).run(script);
     let text = seen.rendered();
     assert_eq!(seen.error().kind().name(), "timeout", "{text}");
     assert!(text.contains("add-on `aws-ebs-csi-driver` of cluster `prod` is CREATING after 3m"), "{text}");
