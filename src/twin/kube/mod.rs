@@ -51,6 +51,7 @@ use self::serve::Reply;
 use self::watch::Watch;
 use self::write::{Unknown, Write};
 use super::physics::access::Identity;
+use super::physics::job;
 use super::world::World;
 
 /// Why the API server says no: a `Status` of `Failure`.
@@ -130,12 +131,13 @@ pub fn create(world: &mut World, cluster: &str, kind: &str, mut object: Value) {
             object[field] = Value::String(value);
         }
     }
+    let was_bare = job::is_bare(&object);
     write::fill(world, cluster, &served, &mut object);
     if kind == "pods" {
         defaults::admit(&mut object);
     }
     write::complete(world, cluster, &served, &mut object);
-    write::store_new(world, cluster, &served, object);
+    write::store_new(world, cluster, &served, object, was_bare);
 }
 
 /// Server-side apply by a manager other than a client: how EKS installs add-ons.

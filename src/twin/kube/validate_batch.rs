@@ -30,10 +30,8 @@ pub(super) fn as_selected(new: &Value) -> Cow<'_, Value> {
     }
     let mut new = new.clone();
     new["metadata"]["uid"] = json!("00000000-0000-4000-a000-000000000000");
-    let own = new["metadata"]["labels"].clone();
-    job::select(&mut new);
     // What is generated is looked at in the template alone.
-    new["metadata"]["labels"] = own;
+    job::select(&mut new, false);
     Cow::Owned(new)
 }
 

@@ -92,6 +92,7 @@ impl Write<'_> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         self.namespace_is_open(world, &name)?;
         self.advise(&name);
+        let was_bare = job::is_bare(&object);
         fill(world, self.cluster, self.served, &mut object);
         if !applied {
             self.note(world, None, &mut object)?;
@@ -122,11 +123,11 @@ impl Write<'_> {
                 object["metadata"]["generation"] = json!(1);
             }
             if self.served.table == "jobs.batch" {
-                job::select(&mut object);
+                job::select(&mut object, was_bare);
             }
             return Ok(object);
         }
-        Ok(store_new(world, self.cluster, self.served, object).unwrap_or_default())
+        Ok(store_new(world, self.cluster, self.served, object, was_bare).unwrap_or_default())
     }
 
     /// A PUT.
@@ -836,8 +837,7 @@ pub fn fill(world: &World, cluster: &str, served: &Served, object: &mut Value) {
 /// A Job without labels of its own has those of its pods.
 fn fill_job(job: &mut Value) {
     let labels = job["spec"]["template"]["metadata"]["labels"].as_object().filter(|labels| !labels.is_empty());
-    let is_bare = job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty);
-    if let Some(labels) = labels.filter(|_| is_bare).cloned() {
+    if let Some(labels) = labels.filter(|_| job::is_bare(job)).cloned() {
         job["metadata"]["labels"] = Value::Object(labels);
     }
     fill_conditions(job);
@@ -882,8 +882,15 @@ pub fn complete(world: &World, cluster: &str, served: &Served, object: &mut Valu
     }
 }
 
-/// Stores a new object with what makes it one; a namespace gets what every namespace has.
-pub fn store_new(world: &mut World, cluster: &str, served: &Served, mut object: Value) -> Option<Value> {
+/// Stores a new object with what makes it one; a namespace gets what every namespace has. `was_bare`: it came without
+/// labels.
+pub fn store_new(
+    world: &mut World,
+    cluster: &str,
+    served: &Served,
+    mut object: Value,
+    was_bare: bool,
+) -> Option<Value> {
     let now = world.now_text();
     object["metadata"]["uid"] = json!(world.uuid("object"));
     object["metadata"]["creationTimestamp"] = json!(now);
@@ -891,7 +898,7 @@ pub fn store_new(world: &mut World, cluster: &str, served: &Served, mut object: 
         object["metadata"]["generation"] = json!(1);
     }
     if served.table == "jobs.batch" {
-        job::select(&mut object);
+        job::select(&mut object, was_bare);
     }
     let stored = world.store_mut(cluster)?.create(&served.table, object).clone();
     if served.table == "namespaces"

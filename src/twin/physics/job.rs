@@ -30,15 +30,17 @@ const IGNORED_FAILURES: &str = "batch.kubernetes.io/job-index-ignored-failure-co
 /// `{ failures: 2, last: "2026-…" }` by cluster and uid.
 pub const MEMORY: &str = "twin/jobs";
 
+/// Whether a new Job has no labels of its own: then it has those of its pods, also those that [`select`] adds.
+pub fn is_bare(job: &Value) -> bool {
+    job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty)
+}
+
 /// Labels and selector by which a new Job knows its pods, unless it brings its own.
-pub fn select(job: &mut Value) {
+pub fn select(job: &mut Value, was_bare: bool) {
     if job["spec"]["manualSelector"] == true || !job["spec"]["template"].is_object() {
         return;
     }
     let (name, uid) = (job["metadata"]["name"].clone(), job["metadata"]["uid"].clone());
-    let is_bare = job["metadata"]["labels"].as_object().is_none_or(serde_json::Map::is_empty);
-    // A Job without labels of its own has those of its pods, also those that follow.
-    let shares = is_bare || job["metadata"]["labels"] == job["spec"]["template"]["metadata"]["labels"];
     let labels = &mut job["spec"]["template"]["metadata"]["labels"];
     for (key, value) in [
         ("job-name", &name),
@@ -50,7 +52,7 @@ pub fn select(job: &mut Value) {
             labels[key] = value.clone();
         }
     }
-    if shares {
+    if was_bare {
         job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
     }
     let selected = &mut job["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"];

@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from compare_kubernetes import difference
 from compare_kubernetes.server import Server
-from compare_kubernetes.story import Story, Teller, full_path
+from compare_kubernetes.story import WORDS as WORDS_OF_REQUESTS
+from compare_kubernetes.story import Story, Teller, full_path, read
 
 from . import snapshot
 from .kubelet import Clock, Kubelet, make_node
 
 FOLDER = Path(__file__).parent / "stories"
+WORDS = WORDS_OF_REQUESTS | set("play nodes evict code pause same within".split())
 POLL_SECONDS = 0.25
 WAIT_SECONDS = 60
 # What a loaded machine may take until both are at rest.
@@ -45,13 +45,8 @@ class Outcome:
 
 def load(names: list[str] | None = None) -> list[Story]:
     """All stories, or those whose file or name is asked for."""
-    stories = []
-    for path in sorted(FOLDER.glob("*.yaml")):
-        for told in yaml.safe_load(path.read_text()):
-            story = Story(f"{path.stem}/{told['story']}", told["steps"])
-            if not names or any(name in story.name for name in names):
-                stories.append(story)
-    return stories
+    stories = read(FOLDER, WORDS)
+    return [story for story in stories if not names or any(name in story.name for name in names)]
 
 
 def run(real: Callable[[], Server], twin: Callable[[], Server], stories: list[Story]) -> Outcome:

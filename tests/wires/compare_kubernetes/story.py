@@ -20,6 +20,8 @@ TYPES = {
     "apply": "application/apply-patch+yaml",
     "protobuf": "application/vnd.kubernetes.protobuf",
 }
+# What a step may say.
+WORDS = set("name do make body bytes type headers as until".split())
 REPEATED = re.compile(r"\{\*(.+?)\*(\d+)\}", re.S)
 # By the root of their paths: the kinds that live in namespaces, and those that do not.
 ROOTS = {
@@ -79,12 +81,23 @@ class Story:
 
 def load(names: list[str] | None = None) -> list[Story]:
     """All stories, or those whose file or name is asked for; first those that define the custom kinds of the others."""
+    stories = read(FOLDER, WORDS)
+    stories.sort(key=lambda story: not story.name.startswith("custom/"))
+    if not names:
+        return stories
+    return [
+        story for story in stories if story.name == "custom/definition" or any(name in story.name for name in names)
+    ]
+
+
+def read(folder: Path, words: set[str]) -> list[Story]:
+    """The stories of a folder, whose steps say nothing but these words."""
     stories = []
-    for path in sorted(FOLDER.glob("*.yaml"), key=lambda path: (path.stem != "custom", path.stem)):
+    for path in sorted(folder.glob("*.yaml")):
         for told in yaml.safe_load(path.read_text()):
-            story = Story(f"{path.stem}/{told['story']}", told["steps"])
-            if not names or story.name == "custom/definition" or any(name in story.name for name in names):
-                stories.append(story)
+            stories.append(Story(f"{path.stem}/{told['story']}", told["steps"]))
+            for step in told["steps"]:
+                assert step.keys() <= words, f"{stories[-1].name}: nobody reads {step.keys() - words} of {step}"
     return stories
 
 
