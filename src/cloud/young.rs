@@ -31,6 +31,10 @@ fn made_by(operation: &Operation) -> Option<&'static str> {
     special.or_else(|| operation.name.strip_prefix("create_"))
 }
 
+/// How a refusal of what is invalid says that it does not know a thing: Auto Scaling of a launch template, and of the
+/// instance profile that one names.
+const UNKNOWN: &[&str] = &["does not exist", "Invalid IAM Instance Profile"];
+
 /// Whether an operation ends what it names.
 fn ends(operation: &Operation) -> bool {
     ["delete_", "detach_", "disassociate_", "release_", "remove_", "terminate_"]
@@ -71,9 +75,11 @@ impl Young {
     /// Whether a refusal speaks of something young, so that asking again is worth it.
     pub fn is_meant(&self, operation: &Operation, input: &Value, failure: &Error, now: Timestamp) -> bool {
         let message = failure.to_string();
-        let is_unknown = failure.kind() == Kind::NotFound;
+        let is_invalid = failure.kind() == Kind::Invalid;
+        let is_unknown =
+            failure.kind() == Kind::NotFound || is_invalid && UNKNOWN.iter().any(|words| message.contains(words));
         // EKS says of a launch template that it can not be found, and not of which one.
-        let is_nameless = failure.kind() == Kind::Invalid && message.contains("aunch template details can't be found");
+        let is_nameless = is_invalid && message.contains("aunch template details can't be found");
         // A question is how we learn what is there, and what is to go may be gone: both are answered.
         if operation.effect != Effect::Mutate || ends(operation) || !(is_unknown || is_nameless) {
             return false;
@@ -138,11 +144,13 @@ mod tests {
         assert!(!meant(Kind::NotFound, "InvalidDhcpOptionID.NotFound", "'dopt-1' does not exist", now));
         assert!(!meant(Kind::Conflict, "DependencyViolation", "'vpc-1' has dependencies", now));
         assert!(!meant(Kind::Invalid, "InvalidParameterValue", "'vpc-1' is wrong", now), "EC2 knows its own things");
+        let unknown = "The specified launch template, with template ID vpc-1, does not exist";
+        assert!(meant(Kind::Invalid, "ValidationError", unknown, now));
         let nameless = refusal(Kind::Invalid, "InvalidRequestException", "Launch template details can't be found.");
         let of = |id: &str| json!({ "launch_template": { "id": id } });
         assert!(young.is_meant(operation("eks", "create_nodegroup"), &of("vpc-1"), &nameless, now));
         assert!(!young.is_meant(operation("eks", "create_nodegroup"), &of("lt-1"), &nameless, now));
         young.note(operation("ec2", "delete_vpc"), &json!({ "vpc_id": "vpc-1" }), &json!({}), now);
-        assert!(!meant(Kind::NotFound, "InvalidVpcID.NotFound", unknown, now));
+        assert!(!meant(Kind::Invalid, "ValidationError", unknown, now));
     }
 }
