@@ -75,6 +75,7 @@ pub fn fill(served: &Served, object: &mut Value) {
                     json!([{ "type": "Resource", "resource": {
                     "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } } }]),
                 );
+                part(spec, "behavior").into_iter().for_each(behavior);
             }
         }
         "mutatingwebhookconfigurations.admissionregistration.k8s.io" => {
@@ -84,6 +85,20 @@ pub fn fill(served: &Served, object: &mut Value) {
         "validatingwebhookconfigurations.admissionregistration.k8s.io" => each(object, "webhooks").for_each(webhook),
         "customresourcedefinitions.apiextensions.k8s.io" => super::crd::fill(object),
         _ => {}
+    }
+}
+
+/// An autoscaler with rules for one way has the usual ones for what they leave open.
+fn behavior(rules: &mut Value) {
+    let doubled = json!({ "type": "Percent", "value": 100, "periodSeconds": 15 });
+    let up = json!({ "stabilizationWindowSeconds": 0, "selectPolicy": "Max",
+        "policies": [{ "type": "Pods", "value": 4, "periodSeconds": 15 }, doubled] });
+    let down = json!({ "selectPolicy": "Max", "policies": [doubled] });
+    for (way, usual) in [("scaleUp", up), ("scaleDown", down)] {
+        or(rules, way, json!({}));
+        for (field, value) in usual.as_object().into_iter().flatten() {
+            or(&mut rules[way], field, value.clone());
+        }
     }
 }
 

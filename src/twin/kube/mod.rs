@@ -35,6 +35,7 @@ pub mod table;
 pub mod twice;
 pub mod typed;
 pub mod validate;
+mod validate_autoscaler;
 mod validate_batch;
 mod validate_kinds;
 mod validate_pod;

@@ -62,6 +62,16 @@ impl Quantity {
         Some(Quantity { mantissa, exponent, style }.at_nanos())
     }
 
+    /// So many thousandths.
+    pub fn of_thousandths(amount: i128) -> Quantity {
+        Quantity { mantissa: amount, exponent: -3, style: Style::Decimal }
+    }
+
+    /// So many bytes.
+    pub fn of_bytes(amount: i128) -> Quantity {
+        Quantity { mantissa: amount, exponent: 0, style: Style::Binary }
+    }
+
     /// Nothing is smaller than a billionth: it is rounded away from zero.
     fn at_nanos(mut self) -> Quantity {
         if self.exponent < -9 - DIGITS_MAX {
@@ -93,6 +103,11 @@ impl Quantity {
             return self.mantissa.checked_mul(power);
         }
         (self.mantissa % power == 0).then_some(self.mantissa / power)
+    }
+
+    /// 1, 0 or -1.
+    pub fn sign(&self) -> i128 {
+        self.mantissa.signum()
     }
 
     /// In thousandths: `250m` is 250. What is larger than any amount that the server knows is as large as that.

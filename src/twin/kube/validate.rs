@@ -8,7 +8,7 @@ use super::kinds::Served;
 use super::selector::Labels;
 use super::status::{Wrong, forbidden_field, invalid, required, too_long, unsupported};
 use super::validate_pod::{NEGATIVE, items, text};
-use super::{validate_batch as batch, validate_kinds as kinds, validate_pod as pod};
+use super::{validate_autoscaler, validate_batch as batch, validate_kinds as kinds, validate_pod as pod};
 
 pub(super) const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
      and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
@@ -112,7 +112,7 @@ pub fn check(served: &Served, old: Option<&Value>, new: &Value) -> Vec<Wrong> {
             kinds::binding(namespaced, old, new, &mut wrong);
         }
         "poddisruptionbudgets.policy" => kinds::budget(new, &mut wrong),
-        "horizontalpodautoscalers.autoscaling" => kinds::autoscaler(new, &mut wrong),
+        "horizontalpodautoscalers.autoscaling" => validate_autoscaler::autoscaler(new, &mut wrong),
         "storageclasses.storage.k8s.io" => kinds::storage_class(old, new, &mut wrong),
         "persistentvolumeclaims" => kinds::claim(old, new, &mut wrong),
         "persistentvolumes" => kinds::volume(new, &mut wrong),

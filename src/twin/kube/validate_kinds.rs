@@ -299,33 +299,6 @@ pub(super) fn share(value: &Value, at: &str, wrong: &mut Vec<Wrong>) {
     }
 }
 
-/// An autoscaler.
-pub(super) fn autoscaler(new: &Value, wrong: &mut Vec<Wrong>) {
-    let spec = &new["spec"];
-    let (least, most) = (spec["minReplicas"].as_i64().unwrap_or(1), spec["maxReplicas"].as_i64().unwrap_or(0));
-    if least < 1 {
-        wrong.push(invalid("spec.minReplicas", &spec["minReplicas"], "must be greater than or equal to 1"));
-    }
-    if most < 1 {
-        wrong.push(required("spec.maxReplicas", "must be set and greater than 0"));
-    }
-    if most < least {
-        let why = "must be greater than or equal to `minReplicas`";
-        wrong.push(invalid("spec.maxReplicas", &spec["maxReplicas"], why));
-    }
-    let target = &spec["scaleTargetRef"];
-    for field in ["kind", "name"] {
-        if text(target, field).is_empty() {
-            wrong.push(required(format!("spec.scaleTargetRef.{field}"), ""));
-        }
-    }
-    let version = text(target, "apiVersion");
-    if !version.contains('/') && version != "v1" {
-        let why = "apiVersion must specify API group";
-        wrong.push(invalid("spec.scaleTargetRef.apiVersion", &json!(version), why));
-    }
-}
-
 /// A class of storage; `old` is what is there.
 pub(super) fn storage_class(old: Option<&Value>, new: &Value, wrong: &mut Vec<Wrong>) {
     if text(new, "provisioner").is_empty() {

@@ -393,9 +393,17 @@ impl Write<'_> {
         };
         is_named(&merged, name)?;
         apply::note_last_applied(&mut merged, &self.manager, &applied);
+        let empty = ["labels", "annotations"].map(|field| (field, merged["metadata"][field] == json!({})));
         self.read(world, &mut merged)?;
         merged["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
-        self.replace(world, live, merged, true)
+        let mut told = self.replace(world, live, merged, true)?;
+        // Only what is stored is read again; what ends with this is told as it was merged.
+        if self.served.custom && self.store(world)?.get(&self.served.table, &self.key(name)).is_none() {
+            for (field, _) in empty.into_iter().filter(|(_, is_empty)| *is_empty) {
+                told["metadata"][field] = json!({});
+            }
+        }
+        Ok(told)
     }
 
     /// Puts a new state in the place of the old one.

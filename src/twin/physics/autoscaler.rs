@@ -2,14 +2,13 @@
 //! autoscaler says how much all pods of its target use together, `cpu=2500m,memory=4Gi,requests=300`, and each pod has
 //! its share of that. Without it the autoscaler says what it says on a cluster without metrics.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::selection::{list, matches, text, thousandths};
 use super::timer::time;
-use super::{Controller, event, pod, scheduler, timer};
+use super::{Controller, event, pod, timer};
+use crate::twin::kube::quantity::Quantity;
 use crate::twin::kube::store::key;
 use crate::twin::kube::{kinds, scale};
 use crate::twin::world::{World, moment};
@@ -25,12 +24,14 @@ const WHO: &str = "horizontal-pod-autoscaler";
 /// What autoscalers recommended and did a while ago, as a real one keeps it in its memory.
 pub const MEMORY: &str = "twin/autoscalers";
 
-/// Kubernetes docs: `--horizontal-pod-autoscaler-sync-period`.
+/// Kubernetes docs: `--horizontal-pod-autoscaler-sync-period`; a new autoscaler waits for its turn, too.
 const PERIOD_SECONDS: i64 = 15;
 /// Kubernetes docs: `--horizontal-pod-autoscaler-downscale-stabilization`.
 const DOWN_SECONDS: i64 = 300;
-/// Kubernetes docs: `--horizontal-pod-autoscaler-tolerance`, in thousandths.
-const TOLERANCE: i128 = 100;
+/// Kubernetes docs: `--horizontal-pod-autoscaler-tolerance`.
+const TOLERANCE: f64 = 0.1;
+/// Without rules it may double, and always reach four.
+const LEAST_UP: i64 = 4;
 /// No behaviour looks further back.
 const MEMORY_SECONDS: i64 = 3600;
 
@@ -44,13 +45,18 @@ fn run(world: &mut World) {
                 world.remove(MEMORY, &id);
                 continue;
             };
-            let memory = world.find(MEMORY, &id).cloned().unwrap_or_default();
-            let is_early = time(&memory, "looked").is_some_and(|at| timer::after(at, PERIOD_SECONDS) > world.now);
-            if !is_early || memory["generation"] != object["metadata"]["generation"] {
-                let scaler = Scaler { cluster: cluster.clone(), key: key.clone(), object, memory, now: world.now };
-                scaler.step(world);
-                timer::look_at(world, &cluster, AUTOSCALERS, key, timer::after(world.now, PERIOD_SECONDS));
+            let mut memory = world.find(MEMORY, &id).cloned().unwrap_or_default();
+            let looked = time(&memory, "looked");
+            if looked.is_some_and(|at| timer::after(at, PERIOD_SECONDS) > world.now) {
+                continue;
             }
+            memory["looked"] = json!(world.now_text());
+            if looked.is_some() {
+                Scaler { cluster: cluster.clone(), key: key.clone(), object, memory, now: world.now }.step(world);
+            } else {
+                world.put(MEMORY, &id, memory);
+            }
+            timer::look_at(world, &cluster, AUTOSCALERS, key, timer::after(world.now, PERIOD_SECONDS));
         }
     }
 }
@@ -68,9 +74,69 @@ struct Target {
     table: String,
     key: String,
     replicas: i64,
-    /// Requests of all its ready pods, in thousandths, and how many those are.
-    requests: BTreeMap<&'static str, i128>,
-    ready: i64,
+    /// Those that count: what ends or has failed does not.
+    pods: Vec<Value>,
+    /// How much less and more than wanted may be used.
+    tolerance: [f64; 2],
+}
+
+impl Target {
+    fn is_near(&self, usage: f64) -> bool {
+        let [less, more] = self.tolerance;
+        usage >= 1.0 - less && usage <= 1.0 + more
+    }
+
+    /// How many pods are ready, or all that will be.
+    fn count(&self, all: bool) -> i64 {
+        let counted = self.pods.iter().filter(|pod| all || pod::is_ready(pod)).count();
+        i64::try_from(counted).unwrap_or(i64::MAX)
+    }
+
+    /// What these pods request together, in thousandths.
+    fn requests(&self, name: &str, container: &str, all: bool) -> Result<i128, String> {
+        let mut sum = 0;
+        for pod in &self.pods {
+            let containers = list(&pod["spec"]["containers"]).iter();
+            for one in containers.filter(|one| container.is_empty() || one["name"] == container) {
+                let request = &one["resources"]["requests"][name];
+                if request.is_null() {
+                    let (of, pod) = (text(one, "name"), text(&pod["metadata"], "name"));
+                    return Err(format!("missing request for {name} in container {of} of Pod {pod}"));
+                }
+                if all || pod::is_ready(pod) {
+                    sum += thousandths(request);
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// How many it takes, by how much they use of what they should; `ratio` is told whether it is of all pods. What is
+    /// not ready yet uses nothing, which only counts where it would grow.
+    fn wanted(&self, ratio: impl Fn(bool) -> f64) -> i64 {
+        let usage = ratio(false);
+        let (ready, all) = (self.count(false), self.count(true));
+        if usage <= 1.0 || ready == all {
+            return if self.is_near(usage) { self.replicas } else { times(usage, ready) };
+        }
+        let usage = ratio(true);
+        if self.is_near(usage) || usage < 1.0 { self.replicas } else { times(usage, all).max(self.replicas) }
+    }
+}
+
+/// Rounded up, with what floating point makes of it: the real one reckons so.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "numbers of pods; `as` saturates")]
+fn times(usage: f64, pods: i64) -> i64 {
+    (usage * pods as f64).ceil() as i64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the real one reckons so")]
+fn ratio(part: i128, whole: i128) -> f64 {
+    part as f64 / whole.max(1) as f64
+}
+
+fn ceiling(number: i128, by: i128) -> i128 {
+    (number + by - 1).div_euclid(by.max(1))
 }
 
 /// What one metric says.
@@ -80,8 +146,11 @@ struct Proposal {
     shown: Value,
 }
 
-fn ceiling(number: i128, by: i128) -> i64 {
-    i64::try_from((number + by - 1).div_euclid(by.max(1))).unwrap_or(i64::MAX)
+/// Why a metric says nothing: of itself, and as part of the whole.
+struct Failure {
+    reason: &'static str,
+    why: String,
+    whole: String,
 }
 
 impl Scaler {
@@ -90,15 +159,12 @@ impl Scaler {
     }
 
     fn step(mut self, world: &mut World) {
-        self.memory["looked"] = json!(moment::text(self.now));
-        self.memory["generation"] = self.object["metadata"]["generation"].clone();
-        self.object["status"]["observedGeneration"] = self.object["metadata"]["generation"].clone();
         match self.target(world) {
             Ok(target) => self.scale(world, &target),
             Err(why) => {
                 let message = format!("the HPA controller was unable to get the target's current scale: {why}");
                 self.note("AbleToScale", "False", "FailedGetScale", &message);
-                event::warning(world, &self.cluster, &self.object, "FailedGetScale", &why, WHO);
+                self.warn(world, "FailedGetScale", &why);
             }
         }
         let status = self.object["status"].clone();
@@ -112,6 +178,10 @@ impl Scaler {
     fn note(&mut self, name: &str, status: &str, reason: &str, message: &str) {
         let condition = json!({ "type": name, "status": status, "reason": reason, "message": message });
         pod::set_condition(&mut self.object, &moment::text(self.now), condition);
+    }
+
+    fn warn(&self, world: &mut World, reason: &str, why: &str) {
+        event::warning(world, &self.cluster, &self.object, reason, why, WHO);
     }
 
     fn target(&self, world: &World) -> Result<Target, String> {
@@ -128,13 +198,18 @@ impl Scaler {
         let replicas = scale::replicas_of(store, &served.table, found)
             .ok_or_else(|| "the server could not find the requested resource".to_owned())?;
         let selector = &found["spec"]["selector"];
-        let pods = store.pods_with(text(&self.object["metadata"], "namespace"), &selector["matchLabels"]);
+        let pods = store.pods_with(self.namespace(), &selector["matchLabels"]);
         let own = pods.map(|(_, pod)| pod).filter(|pod| matches(selector, &pod["metadata"]["labels"]));
-        let own: Vec<&Value> = own.filter(|pod| pod::is_ready(pod)).collect();
-        let sum = |what: &'static str| (what, own.iter().map(|pod| scheduler::requested(pod, what)).sum());
-        let requests = [sum("cpu"), sum("memory")].into_iter().collect();
-        let ready = i64::try_from(own.len()).unwrap_or(i64::MAX);
-        Ok(Target { table: served.table.clone(), key, replicas, requests, ready })
+        let counting = own.filter(|pod| !pod::is_ending(pod) && pod["status"]["phase"] != "Failed");
+        let tolerance = ["scaleDown", "scaleUp"].map(|way| match &self.spec()["behavior"][way]["tolerance"] {
+            Value::Null => TOLERANCE,
+            given => ratio(thousandths(given), 1000),
+        });
+        Ok(Target { table: served.table.clone(), key, replicas, pods: counting.cloned().collect(), tolerance })
+    }
+
+    fn namespace(&self) -> &str {
+        text(&self.object["metadata"], "namespace")
     }
 
     fn least(&self) -> i64 {
@@ -149,10 +224,10 @@ impl Scaler {
         let message = "the HPA controller was able to get the target's current scale";
         self.note("AbleToScale", "True", "SucceededGetScale", message);
         let current = target.replicas;
-        self.object["status"]["currentReplicas"] = json!(current);
-        if self.object["status"]["desiredReplicas"].is_null() {
-            self.object["status"]["desiredReplicas"] = json!(0);
+        if list(&self.memory["recommendations"]).is_empty() {
+            self.remember("recommendations", current);
         }
+        let mut shown = Value::Null;
         let (wanted, why) = if current == 0 && self.least() != 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
             self.note("ScalingActive", "False", "ScalingDisabled", message);
@@ -162,12 +237,24 @@ impl Scaler {
         } else if current < self.least() {
             (self.least(), "Current number of replicas below Spec.MinReplicas".to_owned())
         } else {
-            match self.by_metrics(world, target) {
-                Some(found) => found,
-                None => return,
+            let (wish, statuses) = self.by_metrics(world, target);
+            shown = statuses;
+            match wish {
+                Some(best) => {
+                    let why = match best.replicas.cmp(&current) {
+                        std::cmp::Ordering::Greater => format!("{} above target", best.name),
+                        _ => "All metrics below target".to_owned(),
+                    };
+                    (self.settled(best.replicas, current), why)
+                }
+                None => {
+                    let before = self.object["status"]["desiredReplicas"].as_i64().unwrap_or(0);
+                    self.show(current, before, shown);
+                    return;
+                }
             }
         };
-        self.object["status"]["desiredReplicas"] = json!(wanted);
+        self.show(current, wanted, shown);
         if wanted == current {
             return;
         }
@@ -180,10 +267,20 @@ impl Scaler {
         self.remember("steps", wanted - current);
     }
 
-    /// How many it should be and why; none: the metrics are not to be had.
-    fn by_metrics(&mut self, world: &mut World, target: &Target) -> Option<(i64, String)> {
-        let (mut best, mut shown, mut failure): (Option<Proposal>, Vec<Value>, Option<(&str, String)>) =
-            (None, Vec::new(), None);
+    fn show(&mut self, current: i64, desired: i64, metrics: Value) {
+        let Some(status) = self.object["status"].as_object_mut() else { return };
+        status.remove("currentReplicas");
+        if current != 0 {
+            status.insert("currentReplicas".to_owned(), json!(current));
+        }
+        status.insert("desiredReplicas".to_owned(), json!(desired));
+        status.insert("currentMetrics".to_owned(), metrics);
+    }
+
+    /// The most that a metric asks for, and what each says. Where not all say something it does not go down: none.
+    fn by_metrics(&mut self, world: &mut World, target: &Target) -> (Option<Proposal>, Value) {
+        let (mut best, mut shown): (Option<Proposal>, Vec<Value>) = (None, Vec::new());
+        let mut failures = Vec::new();
         for metric in self.metrics() {
             match self.propose(&metric, target) {
                 Ok(proposal) => {
@@ -192,29 +289,28 @@ impl Scaler {
                         best = Some(proposal);
                     }
                 }
-                Err(why) => failure = failure.or(Some(why)),
+                Err(failure) => {
+                    shown.push(json!({ "type": "" }));
+                    self.warn(world, failure.reason, &failure.why);
+                    failures.push(failure);
+                }
             }
         }
-        self.object["status"]["currentMetrics"] = if shown.is_empty() { Value::Null } else { json!(shown) };
-        // Without every metric it does not go down.
-        let best = best.filter(|best| failure.is_none() || best.replicas > target.replicas);
+        let shown = Value::Array(shown);
+        let best = best.filter(|best| failures.is_empty() || best.replicas >= target.replicas);
         let Some(best) = best else {
-            let (reason, why) = failure.unwrap_or(("FailedGetResourceMetric", "no metrics".to_owned()));
-            let message = format!("the HPA was unable to compute the replica count: {why}");
-            self.note("ScalingActive", "False", reason, &message);
-            event::warning(world, &self.cluster, &self.object, reason, &why, WHO);
-            let message = format!("invalid metrics (1 invalid out of {}), first error is: {why}", self.metrics().len());
-            event::warning(world, &self.cluster, &self.object, "FailedComputeMetricsReplicas", &message, WHO);
-            return None;
+            if let Some(Failure { reason, why, whole }) = failures.first() {
+                let message = format!("the HPA was unable to compute the replica count: {why}");
+                self.note("ScalingActive", "False", reason, &message);
+                let (wrong, all) = (failures.len(), self.metrics().len());
+                let message = format!("invalid metrics ({wrong} invalid out of {all}), first error is: {whole}");
+                self.warn(world, "FailedComputeMetricsReplicas", &message);
+            }
+            return (None, shown);
         };
         let message = format!("the HPA was able to successfully calculate a replica count from {}", best.name);
         self.note("ScalingActive", "True", "ValidMetricFound", &message);
-        let why = match best.replicas.cmp(&target.replicas) {
-            std::cmp::Ordering::Greater => format!("{} above target", best.name),
-            _ => "All metrics below target".to_owned(),
-        };
-        let steady = self.steady(best.replicas, target.replicas);
-        Some((self.limited(steady, target.replicas), why))
+        (Some(best), shown)
     }
 
     fn metrics(&self) -> Vec<Value> {
@@ -235,65 +331,126 @@ impl Scaler {
         named.find(|(key, _)| key.trim() == name).map(|(_, amount)| thousandths(&json!(amount.trim())))
     }
 
-    fn propose(&self, metric: &Value, target: &Target) -> Result<Proposal, (&'static str, String)> {
-        let kind = text(metric, "type");
-        let field = match kind {
-            "Pods" => "pods",
-            "Object" => "object",
-            "External" => "external",
-            "ContainerResource" => "containerResource",
-            _ => "resource",
+    fn propose(&self, metric: &Value, target: &Target) -> Result<Proposal, Failure> {
+        match text(metric, "type") {
+            "Pods" => self.of_pods(&metric["pods"], target),
+            "Object" => self.of_object(&metric["object"], target),
+            "External" => self.of_outside(&metric["external"], target),
+            kind => self.of_resource(kind, target, metric),
+        }
+    }
+
+    fn of_resource(&self, kind: &str, target: &Target, metric: &Value) -> Result<Proposal, Failure> {
+        let (field, of, reason) = match kind {
+            "ContainerResource" => ("containerResource", "container", "FailedGetContainerResourceMetric"),
+            _ => ("resource", "resource", "FailedGetResourceMetric"),
         };
-        let (of, is_resource) = (&metric[field], matches!(field, "resource" | "containerResource"));
-        let name = if is_resource { text(of, "name") } else { text(&of["metric"], "name") };
-        let aim = &of["target"];
-        let what = if text(aim, "type") == "Utilization" { "utilization" } else { "resource metric value" };
-        let Some(load) = self.load(name) else {
-            return Err(if is_resource {
-                let why = format!(
-                    "failed to get {name} {what}: unable to get metrics for resource {name}: unable to fetch metrics from \
-                     resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)"
-                );
-                ("FailedGetResourceMetric", why)
-            } else {
-                let why =
-                    format!("unable to get metric {name}: no custom metrics API (custom.metrics.k8s.io) registered");
-                ("FailedGetPodsMetric", why)
-            });
+        let (name, container) = (text(&metric[field], "name"), text(&metric[field], "container"));
+        let aim = &metric[field]["target"];
+        let is_raw = !aim["averageValue"].is_null();
+        let failure = |why: String| {
+            let why = format!("failed to get {name} {}: {why}", if is_raw { "usage" } else { "utilization" });
+            // Of a container the whole tells the name, of a pod the resource.
+            let what = if container.is_empty() { name } else { container };
+            Failure { reason, whole: format!("failed to get {what} {of} metric value: {why}"), why }
         };
-        let ready = i128::from(target.ready.max(1));
-        let average = load / ready;
-        let mut current = json!({ "averageValue": quantity(name, average) });
-        let (ratio, told) = match text(aim, "type") {
-            "Utilization" => {
-                let requests = target.requests.get(name).copied().unwrap_or(0);
-                if requests == 0 {
-                    let why = format!("failed to get {name} utilization: missing request for {name}");
-                    return Err(("FailedGetResourceMetric", why));
-                }
-                let percent = load * 100 / requests;
-                current["averageUtilization"] = json!(i64::try_from(percent).unwrap_or(i64::MAX));
-                let aim = i128::from(aim["averageUtilization"].as_i64().unwrap_or(80).max(1));
-                (percent * 1000 / aim, format!("{name} resource utilization (percentage of request)"))
-            }
-            "Value" => {
-                current = json!({ "value": quantity(name, load) });
-                (load * 1000 / thousandths(&aim["value"]).max(1), format!("{kind} metric {name}").to_lowercase())
-            }
-            _ => (
-                average * 1000 / thousandths(&aim["averageValue"]).max(1),
-                match is_resource {
-                    true => format!("{name} resource"),
-                    false => format!("{} metric {name}", kind.to_lowercase()),
-                },
-            ),
+        let load = self.load(name).ok_or_else(|| {
+            failure(format!(
+                "unable to get metrics for resource {name}: unable to fetch metrics from resource metrics API: the server \
+                 could not find the requested resource (get pods.metrics.k8s.io)"
+            ))
+        })?;
+        if target.pods.is_empty() {
+            return Err(failure("no pods returned by selector while calculating replica count".to_owned()));
+        }
+        let has = |pod: &&Value| list(&pod["spec"]["containers"]).iter().any(|one| one["name"] == container);
+        let is_measured = container.is_empty() || target.pods.iter().any(|pod| has(&pod));
+        let ready = i128::from(target.count(false));
+        if ready == 0 || !is_measured {
+            return Err(failure("did not receive metrics for targeted pods (pods might be unready)".to_owned()));
+        }
+        let mut current = json!({ "averageValue": quantity(name, load / ready) });
+        let (replicas, told) = if is_raw {
+            (self.by_average(target, load, aim), format!("{name} {of}"))
+        } else {
+            let of_ready = target.requests(name, container, false).map_err(failure)?;
+            let of_all = target.requests(name, container, true).map_err(failure)?;
+            let wanted = i128::from(aim["averageUtilization"].as_i64().unwrap_or(80));
+            let percent = |requests: i128| load * 100 / requests.max(1);
+            current["averageUtilization"] = json!(i64::try_from(percent(of_ready)).unwrap_or(i64::MAX));
+            let of = if of == "container" { "container resource" } else { of };
+            (
+                target.wanted(|all| ratio(percent(if all { of_all } else { of_ready }), wanted)),
+                format!("{name} {of} utilization (percentage of request)"),
+            )
         };
-        let is_near = (ratio - 1000).abs() <= TOLERANCE;
-        let replicas = if is_near { target.replicas } else { ceiling(ratio * ready, 1000) };
-        let mut shown = json!({ "type": kind.to_owned() });
-        shown[field] = if is_resource { json!({ "name": name }) } else { json!({ "metric": of["metric"] }) };
-        shown[field]["current"] = current;
+        let mut shown = json!({ "type": kind, field: { "name": name, "current": current } });
+        if !container.is_empty() {
+            shown[field]["container"] = json!(container);
+        }
         Ok(Proposal { replicas, name: told, shown })
+    }
+
+    /// By what each pod uses.
+    fn by_average(&self, target: &Target, load: i128, aim: &Value) -> i64 {
+        let wanted = thousandths(&aim["averageValue"]);
+        target.wanted(|all| ratio(load / i128::from(target.count(all).max(1)), wanted))
+    }
+
+    fn of_pods(&self, of: &Value, target: &Target) -> Result<Proposal, Failure> {
+        let name = text(&of["metric"], "name");
+        let load = self.load(name).ok_or_else(|| {
+            let why = format!("unable to get metric {name}: {NO_CUSTOM}");
+            Failure { reason: "FailedGetPodsMetric", whole: format!("failed to get pods metric value: {why}"), why }
+        })?;
+        let average = load / i128::from(target.count(false).max(1));
+        let current = json!({ "averageValue": quantity(name, average) });
+        Ok(Proposal {
+            replicas: self.by_average(target, load, &of["target"]),
+            name: format!("pods metric {name}"),
+            shown: json!({ "type": "Pods", "pods": { "metric": of["metric"], "current": current } }),
+        })
+    }
+
+    fn of_object(&self, of: &Value, target: &Target) -> Result<Proposal, Failure> {
+        let (name, about) = (text(&of["metric"], "name"), &of["describedObject"]);
+        let load = self.load(name).ok_or_else(|| {
+            let (kind, namespace) = (text(about, "kind"), self.namespace());
+            let why = format!("unable to get metric {name}: {kind} on {namespace} {}/{NO_CUSTOM}", text(about, "name"));
+            Failure { reason: "FailedGetObjectMetric", whole: format!("failed to get object metric value: {why}"), why }
+        })?;
+        let (replicas, current) = by_value(target, load, name, &of["target"]);
+        let metric = &of["metric"];
+        let shown = json!({ "metric": metric, "describedObject": about, "current": current });
+        let told = format!("{} metric {name}", text(about, "kind"));
+        Ok(Proposal { replicas, name: told, shown: json!({ "type": "Object", "object": shown }) })
+    }
+
+    fn of_outside(&self, of: &Value, target: &Target) -> Result<Proposal, Failure> {
+        let name = text(&of["metric"], "name");
+        let selector = match &of["metric"]["selector"] {
+            Value::Null => "nil".to_owned(),
+            selector => in_go(selector),
+        };
+        let load = self.load(name).ok_or_else(|| {
+            let why = format!(
+                "unable to get external metric {}/{name}/{selector}: unable to fetch metrics from external metrics API: \
+                 the server could not find the requested resource (get {name}.external.metrics.k8s.io)",
+                self.namespace()
+            );
+            let whole = match of["target"]["averageValue"].is_null() {
+                true => format!("failed to get external metric {name}: {why}"),
+                false => format!("failed to get {name} external metric: {why}"),
+            };
+            let whole = format!("failed to get {name} external metric value: {whole}");
+            Failure { reason: "FailedGetExternalMetric", whole, why }
+        })?;
+        let (replicas, current) = by_value(target, load, name, &of["target"]);
+        Ok(Proposal {
+            replicas,
+            name: format!("external metric {name}({selector})"),
+            shown: json!({ "type": "External", "external": { "metric": of["metric"], "current": current } }),
+        })
     }
 
     fn remember(&mut self, of: &str, number: i64) {
@@ -310,72 +467,95 @@ impl Scaler {
         fresh.filter_map(|one| one["number"].as_i64()).collect()
     }
 
-    /// The recommendation that also those of a while ago bear out.
-    fn steady(&mut self, proposed: i64, current: i64) -> i64 {
-        let window = |way: &str, usual: i64| {
-            self.spec()["behavior"][way]["stabilizationWindowSeconds"].as_i64().unwrap_or(usual)
-        };
-        let (up, down) = (window("scaleUp", 0), window("scaleDown", DOWN_SECONDS));
-        let low = self.remembered("recommendations", up).into_iter().min().unwrap_or(proposed).min(proposed);
-        let high = self.remembered("recommendations", down).into_iter().max().unwrap_or(proposed).max(proposed);
-        let steady = current.max(low).min(high);
-        self.remember("recommendations", proposed);
-        if steady == proposed {
-            self.note("AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size");
-        } else if proposed >= current {
-            let message =
-                "recent recommendations were lower than current one, applying the lowest recent recommendation";
-            self.note("AbleToScale", "True", "ScaleUpStabilized", message);
-        } else {
-            let message =
-                "recent recommendations were higher than current one, applying the highest recent recommendation";
-            self.note("AbleToScale", "True", "ScaleDownStabilized", message);
+    /// How many it becomes of what is proposed: what those of a while ago bear out, within its bounds, and no faster
+    /// than it may.
+    fn settled(&mut self, proposed: i64, current: i64) -> i64 {
+        let steady = self.steady(proposed, current);
+        match self.spec()["behavior"].is_object() {
+            true => self.limited(steady, current),
+            false => self.limited_without_rules(steady, current),
         }
+    }
+
+    fn steady(&mut self, proposed: i64, current: i64) -> i64 {
+        let behavior = &self.spec()["behavior"];
+        let window = |way: &str, usual: i64| behavior[way]["stabilizationWindowSeconds"].as_i64().unwrap_or(usual);
+        let (up, down) = (window("scaleUp", 0), window("scaleDown", DOWN_SECONDS));
+        let high = self.remembered("recommendations", down).into_iter().fold(proposed, i64::max);
+        let low = self.remembered("recommendations", up).into_iter().fold(proposed, i64::min);
+        let steady = if behavior.is_object() { current.max(low).min(high) } else { high };
+        let is_up = behavior.is_object() && proposed >= current;
+        self.remember("recommendations", proposed);
+        let (reason, message) = match (steady == proposed, is_up) {
+            (true, _) => ("ReadyForNewScale", "recommended size matches current size"),
+            (_, true) => (
+                "ScaleUpStabilized",
+                "recent recommendations were lower than current one, applying the lowest recent recommendation",
+            ),
+            _ => (
+                "ScaleDownStabilized",
+                "recent recommendations were higher than current one, applying the highest recent recommendation",
+            ),
+        };
+        self.note("AbleToScale", "True", reason, message);
         steady
     }
 
-    /// Within its bounds, and no faster than it may.
     fn limited(&mut self, wanted: i64, current: i64) -> i64 {
         let (least, most) = (self.least(), self.most());
-        let (up, down) = (self.limit("scaleUp", current), self.limit("scaleDown", current));
-        let (allowed, reason, message) = if wanted > most.min(up) {
-            if up < most {
-                (up, "ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate")
-            } else {
-                (most, "TooManyReplicas", "the desired replica count is more than the maximum replica count")
+        if wanted > current {
+            let up = self.limit("scaleUp", current).max(current);
+            let bound = if up < most { (up, FAST_UP) } else { (most, TOO_MANY) };
+            if wanted > bound.0 {
+                return self.bounded(bound);
             }
-        } else if wanted < least.max(down) {
-            if down > least {
-                (down, "ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
-            } else {
-                (least, "TooFewReplicas", "the desired replica count is less than the minimum replica count")
+        } else if wanted < current {
+            let down = self.limit("scaleDown", current).min(current);
+            let bound = if down > least { (down, FAST_DOWN) } else { (least, TOO_FEW) };
+            if wanted < bound.0 {
+                return self.bounded(bound);
             }
+        }
+        self.unbounded(wanted)
+    }
+
+    fn limited_without_rules(&mut self, wanted: i64, current: i64) -> i64 {
+        let (least, most, up) = (self.least(), self.most(), (2 * current).max(LEAST_UP));
+        let bound = if up < most { (up, FAST_UP) } else { (most, TOO_MANY) };
+        if wanted < least {
+            self.bounded((least, TOO_FEW))
+        } else if wanted > bound.0 {
+            self.bounded(bound)
         } else {
-            let message = "the desired count is within the acceptable range";
-            self.note("ScalingLimited", "False", "DesiredWithinRange", message);
-            return wanted;
-        };
+            self.unbounded(wanted)
+        }
+    }
+
+    fn bounded(&mut self, (allowed, (reason, message)): (i64, (&str, &str))) -> i64 {
         self.note("ScalingLimited", "True", reason, message);
         allowed
     }
 
-    /// How far it may go one way now.
+    fn unbounded(&mut self, wanted: i64) -> i64 {
+        let message = "the desired count is within the acceptable range";
+        self.note("ScalingLimited", "False", "DesiredWithinRange", message);
+        wanted
+    }
+
+    /// How far its rules let it go one way now.
     fn limit(&self, way: &str, current: i64) -> i64 {
         let (rules, is_up) = (&self.spec()["behavior"][way], way == "scaleUp");
-        let policies = list(&rules["policies"]);
         if rules["selectPolicy"] == "Disabled" {
             return current;
         }
-        if policies.is_empty() {
-            return if is_up { (2 * current).max(4).max(current + 4) } else { 0 };
-        }
-        let reach = policies.iter().map(|policy| {
+        let reach = list(&rules["policies"]).iter().map(|policy| {
             let period = policy["periodSeconds"].as_i64().unwrap_or(60);
-            let steps = self.remembered("steps", period).into_iter().filter(|step| (*step > 0) == is_up);
-            let start = current - steps.sum::<i64>();
+            let start = current - self.remembered("steps", period).into_iter().sum::<i64>();
             let value = policy["value"].as_i64().unwrap_or(0);
             match (text(policy, "type"), is_up) {
-                ("Percent", true) => ceiling(i128::from(start) * i128::from(100 + value), 100),
+                ("Percent", true) => {
+                    i64::try_from(ceiling(i128::from(start) * i128::from(100 + value), 100)).unwrap_or(i64::MAX)
+                }
                 ("Percent", false) => start * (100 - value) / 100,
                 (_, true) => start + value,
                 (_, false) => start - value,
@@ -384,14 +564,51 @@ impl Scaler {
         // "Max" is the policy that changes most.
         let takes_largest = (rules["selectPolicy"] == "Min") != is_up;
         let reached = if takes_largest { reach.max() } else { reach.min() };
-        let reached = reached.unwrap_or(current);
-        if is_up { reached.max(current) } else { reached.min(current) }
+        reached.unwrap_or(current)
     }
 }
 
-/// An amount in thousandths as a quantity: `250m`, bytes as whole numbers.
+const NO_CUSTOM: &str =
+    "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered";
+
+const TOO_MANY: (&str, &str) = ("TooManyReplicas", "the desired replica count is more than the maximum replica count");
+const TOO_FEW: (&str, &str) = ("TooFewReplicas", "the desired replica count is less than the minimum replica count");
+const FAST_UP: (&str, &str) =
+    ("ScaleUpLimit", "the desired replica count is increasing faster than the maximum scale rate");
+const FAST_DOWN: (&str, &str) =
+    ("ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate");
+
+/// By what is used outside of the pods, as a whole or for each of them.
+fn by_value(target: &Target, load: i128, name: &str, aim: &Value) -> (i64, Value) {
+    let replicas = i128::from(target.replicas.max(1));
+    if aim["averageValue"].is_null() {
+        let usage = ratio(load, thousandths(&aim["value"]));
+        let wanted = if target.is_near(usage) { target.replicas } else { times(usage, target.count(false)) };
+        return (wanted, json!({ "value": quantity(name, load) }));
+    }
+    let each = thousandths(&aim["averageValue"]);
+    let wanted = match target.is_near(ratio(load, each * replicas)) {
+        true => target.replicas,
+        false => i64::try_from(ceiling(load, each)).unwrap_or(i64::MAX),
+    };
+    (wanted, json!({ "averageValue": quantity(name, ceiling(load, replicas)) }))
+}
+
+/// A selector as Go writes it.
+fn in_go(selector: &Value) -> String {
+    let labels = selector["matchLabels"].as_object().into_iter().flatten();
+    let labels: String = labels.map(|(key, value)| format!("{key}: {},", value.as_str().unwrap_or_default())).collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{}},}}"
+    )
+}
+
+/// An amount in thousandths as a quantity: `250m`, bytes as `2Gi`.
 fn quantity(name: &str, amount: i128) -> String {
-    if name == "memory" || amount % 1000 == 0 { (amount / 1000).to_string() } else { format!("{amount}m") }
+    match name {
+        "memory" => Quantity::of_bytes(ceiling(amount, 1000)).canonical(),
+        _ => Quantity::of_thousandths(amount).canonical(),
+    }
 }
 
 #[cfg(test)]
@@ -479,6 +696,7 @@ mod tests {
         let slow = json!({ "scaleUp": { "stabilizationWindowSeconds": 0, "selectPolicy": "Max",
             "policies": [{ "type": "Pods", "value": 1, "periodSeconds": 60 }] } });
         let mut world = world(Some("cpu=4"), slow);
+        pass(&mut world, 15);
         assert_eq!(replicas(&world), 3);
         assert_eq!(condition(&world, "ScalingLimited").1, "ScaleUpLimit");
         pass(&mut world, 45);

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from compare_kubernetes.server import Server
 
+from .metrics import Metrics, is_ready
+
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 JSON = {"Content-Type": "application/json"}
 TURN_SECONDS = 0.15
@@ -65,8 +67,9 @@ class Kubelet:
     a list tells pods of Indexed Jobs apart: `by index 0 done, 1 fail 3, * ready`. A pod that is deleted ends, unless
     it `lingers` (`ready lingers`)."""
 
-    def __init__(self, server: Server, prefix: str):
-        self._server, self._prefix, self.clock = server, prefix, Clock(server)
+    def __init__(self, server: Server, prefix: str, metrics: Metrics | None = None):
+        """`metrics` also learn of the pods."""
+        self._server, self._prefix, self._metrics, self.clock = server, prefix, metrics, Clock(server)
         self._rules: dict[tuple[str, str], str] = {}
         self._end = threading.Event()
         self._addresses = 0
@@ -92,7 +95,10 @@ class Kubelet:
                 if time.monotonic() - beaten > 10:
                     self._beat()
                     beaten = time.monotonic()
-                for pod in self._server.ask("GET", "/api/v1/pods").body["items"]:
+                pods = self._server.ask("GET", "/api/v1/pods").body["items"]
+                if self._metrics:
+                    self._metrics.tell(pods, self.clock.now())
+                for pod in pods:
                     if pod["metadata"]["namespace"].startswith(self._prefix):
                         self._tend(pod)
             except Exception as trouble:  # told at the end of the run; the next turn may succeed
@@ -132,7 +138,7 @@ class Kubelet:
             return
         elif phase == "Pending":
             self._start(pod, path, what != "unready")
-        elif what in ("ready", "unready") and _is_ready(pod) != (what == "ready"):
+        elif what in ("ready", "unready") and is_ready(pod) != (what == "ready"):
             status = "True" if what == "ready" else "False"
             _patch(self._server, f"{path}/status", {"status": {"conditions": [self._condition("Ready", status)]}})
         elif what == "done":
@@ -169,11 +175,6 @@ class Kubelet:
             "containerStatuses": _containers(pod, {"terminated": ended, "running": None}, ready=False),
         }
         _patch(self._server, f"{path}/status", {"status": status})
-
-
-def _is_ready(pod: dict) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def _containers(pod: dict, state: dict, ready: bool) -> list[dict]:

@@ -15,6 +15,7 @@ from compare_kubernetes.story import Story, Teller, full_path, read
 
 from . import snapshot
 from .kubelet import Clock, Kubelet, make_node
+from .metrics import Metrics
 
 FOLDER = Path(__file__).parent / "stories"
 WORDS = WORDS_OF_REQUESTS | set("play nodes evict code pause same within".split())
@@ -54,7 +55,7 @@ def run(real: Callable[[], Server], twin: Callable[[], Server], stories: list[St
     prefix = f"k{uuid.uuid4().hex[:5]}"
     outcome = Outcome(stories=len(stories))
     with (
-        Kubelet(real(), prefix) as one,
+        Kubelet(real(), prefix, Metrics(real(), prefix)) as one,
         Kubelet(twin(), prefix) as other,
         ThreadPoolExecutor(len(stories) or 1) as pool,
     ):
