@@ -13,6 +13,7 @@ use super::selector::{Fields, Labels};
 use super::status::{bad_request, internal};
 use super::store::Store;
 use super::table::Sheet;
+use super::versions;
 
 /// How an object is shown.
 #[derive(Clone, Copy)]
@@ -84,7 +85,7 @@ pub fn one(ask: &Ask<'_>, served: &Served, sheet: Option<&Sheet>, object: &Value
     let mut body = Vec::with_capacity(1024);
     let api_version = served.api_version();
     let form = if ask.wants("PartialObjectMetadata") { Form::Metadata } else { Form::Whole(&api_version) };
-    write(object, form, &mut body)?;
+    write(&versions::shown(served, object), form, &mut body)?;
     Ok(body)
 }
 
@@ -160,7 +161,10 @@ pub fn many(
         if count > 0 {
             items.push(b',');
         }
-        write(object, form, &mut items)?;
+        match &form {
+            Form::Row(_) => write(object, form, &mut items)?,
+            _ => write(&versions::shown(served, object), form, &mut items)?,
+        }
         count += 1;
         last = Some(key);
     }

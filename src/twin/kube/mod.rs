@@ -39,6 +39,7 @@ mod validate_autoscaler;
 mod validate_batch;
 mod validate_kinds;
 mod validate_pod;
+mod versions;
 pub mod watch;
 pub mod write;
 

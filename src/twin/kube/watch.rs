@@ -14,7 +14,7 @@ use super::list::{self, Selected};
 use super::request::Ask;
 use super::store::Store;
 use super::table::Sheet;
-use super::{Problem, revision, status};
+use super::{Problem, revision, status, versions};
 use crate::twin::world::World;
 
 /// Bytes after which a watch tells the rest the next time.
@@ -212,7 +212,7 @@ impl Watch {
 
     fn event(&mut self, lines: &mut Vec<u8>, what: &str, object: &Value) {
         line(lines, what, |lines| match &mut self.show {
-            Show::Whole(api_version) => list::write_whole(object, api_version, lines),
+            Show::Whole(api_version) => list::write_whole(&versions::shown(&self.served, object), api_version, lines),
             Show::Metadata => list::write_metadata(object, lines),
             Show::Table { sheet, with_columns } => {
                 write(lines, &sheet.single(object, std::mem::take(with_columns)));

@@ -11,7 +11,7 @@ use super::schema::{self, Schema, Shape};
 use super::store::{Store, differs_in_desire, key};
 use super::twice;
 use super::typed::{self, Misfits};
-use super::{Problem, apply, crd, defaults, fields, patch, status, validate};
+use super::{Problem, apply, crd, defaults, fields, patch, status, validate, versions};
 use crate::twin::physics::{job, pod};
 use crate::twin::world::World;
 
@@ -63,8 +63,9 @@ impl Write<'_> {
     }
 
     fn old(&self, world: &World, name: &str) -> Result<Value, Problem> {
-        let found = self.store(world)?.get(&self.served.table, &self.key(name)).cloned();
-        found.ok_or_else(|| status::not_found(self.served, name))
+        let found = self.store(world)?.get(&self.served.table, &self.key(name));
+        let found = found.ok_or_else(|| status::not_found(self.served, name))?;
+        Ok(versions::shown(self.served, found).into_owned())
     }
 
     /// A POST.
@@ -348,7 +349,7 @@ impl Write<'_> {
         }
         let time = world.now_text();
         let own = self.own_types(world)?;
-        let live = self.store(world)?.get(&self.served.table, &self.key(name)).cloned();
+        let live = self.old(world, name).ok();
         let Some(live) = live else {
             if !self.subresource.is_empty() {
                 return Err(status::not_found(self.served, name));
@@ -458,6 +459,7 @@ impl Write<'_> {
             }
             return Ok(new);
         }
+        let new = versions::stored(self.served, new, store.get(&self.served.table, &key));
         Ok(store.update(&self.served.table, new).cloned().unwrap_or_default())
     }
 
@@ -738,7 +740,7 @@ impl Write<'_> {
         let mut wrong = match self.subresource {
             "status" | "approval" => validate::check_status(self.served, object),
             "ephemeralcontainers" | "finalize" => Vec::new(),
-            _ => validate::check(self.served, old, object),
+            _ => validate::check(self.served, old, &versions::as_stored(self.served, object)),
         };
         if self.served.custom
             && let Some(schema) = crd::schema(self.store(world)?, self.served)
@@ -908,6 +910,7 @@ pub fn store_new(
     if served.table == "jobs.batch" {
         job::select(&mut object, was_bare);
     }
+    let object = versions::stored(served, object, None);
     let stored = world.store_mut(cluster)?.create(&served.table, object).clone();
     if served.table == "namespaces"
         && let Some(name) = stored["metadata"]["name"].as_str()
