@@ -28,6 +28,7 @@ IGNORED = [
     (rf"(pod-template-hash[:=]\s*)\"?{HASH}{{6,10}}\"?", r"\1HASH"),
     (r"/tmp/\S*(LIVE|MERGED)-\d+", r"\1"),  # folders of `diff`
     (r"X509SHA256=\w+", "SHA256"),
+    (r"(Successfully assigned \S+ to) \S+", r"\1 NODE"),  # of two that are alike
 ]
 # And by kind of command:
 # - of `describe`, the order of events and how often: by time to the second; of a node all but its conditions, of a
